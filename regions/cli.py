@@ -1,0 +1,78 @@
+"""The shape that every operator command has: verbs, `--json`, one-line errors, exit statuses.
+
+0 done · 1 refused or failed, with one line on standard error · 2 bad usage (argparse).
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import psycopg
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DjangoDatabaseError
+from rich.console import Console
+from rich.table import Table
+
+from regions.errors import RegionsError
+
+Add = Callable[[ArgumentParser], None]
+
+
+class VerbCommand(BaseCommand):
+    """`manage.py NOUN VERB …`: a verb is a pair of methods, `add_VERB(parser)` and `do_VERB`.
+
+    `do_VERB(**options)` returns the document for `--json`; `show_VERB(document)` prints it for
+    people. Errors of the platform end the command with their message and status 1.
+    """
+
+    verbs: ClassVar[Mapping[str, str]] = {}
+    platform_errors: ClassVar[tuple[type[Exception], ...]] = (
+        RegionsError,
+        psycopg.Error,
+        DjangoDatabaseError,
+        OSError,
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        for verb, help_text in self.verbs.items():
+            sub = subparsers.add_parser(verb, help=help_text, description=help_text)
+            getattr(self, f"add_{verb}", lambda _: None)(sub)
+            sub.add_argument("--json", action="store_true", help="print one JSON document")
+
+    def handle(self, *args: Any, verb: str, json: bool, **options: Any) -> None:
+        self.as_json = json
+        try:
+            document = getattr(self, f"do_{verb}")(**options)
+        except self.platform_errors as error:
+            raise CommandError(one_line(error)) from error
+        if json:
+            self.stdout.write(_dump(document))
+        else:
+            getattr(self, f"show_{verb}", self._show)(document)
+
+    def progress(self, message: str) -> None:
+        """Say what is being done, on standard error: standard output stays for the result."""
+        self.stderr.write(self.style.NOTICE(message))
+
+    def table(self, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            table.add_row(*("—" if value is None else str(value) for value in row))
+        Console(file=self.stdout._out, soft_wrap=True).print(table)
+
+    def _show(self, document: Any) -> None:
+        self.stdout.write(_dump(document))
+
+
+def one_line(error: BaseException) -> str:
+    """The error's first line; PostgreSQL's messages go on with details that stay in the log."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
+def _dump(document: Any) -> str:
+    return json.dumps(document, indent=2, default=str)

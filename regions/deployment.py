@@ -1,0 +1,181 @@
+"""Where things run: the endpoints of every region, read once from one JSON document.
+
+The local fleet writes `deployment.json`; in production an operator or the infrastructure
+code does. Pure apart from reading that file: no Django, no driver.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from regions.errors import DeploymentError, UnknownRegion
+
+CONTROL_CELL = "control"
+CONTROL_DATABASE = "control"
+
+ADMIN_ROLE = "postgres"
+OWNER_ROLE = "meridian_owner"
+APP_ROLE = "meridian_app"
+AGENT_ROLE = "meridian_agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address; `port` is a TCP port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSite:
+    """One region's servers. `node` (1..31) is its number in stamps and sequences."""
+
+    name: str
+    country: str
+    jurisdiction: str
+    node: int
+    web: Endpoint
+    postgres: Endpoint
+    valkey: Endpoint
+    map_dir: Path
+
+    @property
+    def web_url(self) -> str:
+        return f"http://{self.web.host}:{self.web.port}"
+
+    def valkey_url(self, database: int = 0) -> str:
+        return f"redis://{self.valkey.host}:{self.valkey.port}/{database}"
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Passwords by role, and the master key that all signing keys derive from."""
+
+    passwords: Mapping[str, str]
+    master_key: str
+    operator_password: str
+
+    def derive(self, purpose: str) -> bytes:
+        """A 32-byte key for one purpose (HKDF's extract step, RFC 5869)."""
+        return hmac.new(self.master_key.encode(), purpose.encode(), hashlib.sha256).digest()
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Every region's endpoints, the edge, the links between regions, and the secrets.
+
+    `links[(a, b)]` is where region `a` reaches region `b`'s PostgreSQL: over the WAN, never
+    directly.
+    """
+
+    domain: str
+    edge: Endpoint
+    regions: Mapping[str, RegionSite]
+    links: Mapping[tuple[str, str], Endpoint]
+    secrets: Secrets
+    lease_ttl_seconds: float
+
+    def region(self, name: str) -> RegionSite:
+        """The named region's site. Raises UnknownRegion, naming those that exist."""
+        try:
+            return self.regions[name]
+        except KeyError:
+            known = ", ".join(self.regions)
+            raise UnknownRegion(f"No region is called {name!r}. Regions: {known}.") from None
+
+    def postgres_endpoint(self, region: str, *, seen_from: str | None = None) -> Endpoint:
+        """Where `region`'s PostgreSQL is reached from region `seen_from` (None: on the spot)."""
+        site = self.region(region)
+        if seen_from is None or seen_from == region:
+            return site.postgres
+        return self.links[seen_from, region]
+
+    def dsn(self, region: str, database: str, role: str, *, seen_from: str | None = None) -> str:
+        """A libpq URI for `role` on `database` in `region`, as reached from `seen_from`."""
+        at = self.postgres_endpoint(region, seen_from=seen_from)
+        password = quote(self.password(role), safe="")
+        return f"postgresql://{role}:{password}@{at.host}:{at.port}/{database}"
+
+    def password(self, role: str) -> str:
+        """The role's password; roles that are made later (replication) get a derived one."""
+        known = self.secrets.passwords.get(role)
+        return known or self.secrets.derive(f"password:{role}").hex()
+
+    @cached_property
+    def edge_url(self) -> str:
+        return f"http://{self.edge.host}:{self.edge.port}"
+
+    @property
+    def console_url(self) -> str:
+        return f"{self.edge_url}/console/"
+
+    def context_key(self, cell: str) -> bytes:
+        """Signs tenant contexts for one cell's databases: useless in another cell."""
+        return self.secrets.derive(f"context:{cell}")
+
+
+def load(path: Path) -> Deployment:
+    """Read `deployment.json` and the `secrets.json` beside it.
+
+    Raises DeploymentError with one line that says what is wrong.
+    """
+    try:
+        document = json.loads(path.read_text())
+        secrets = json.loads((path.parent / "secrets.json").read_text())
+        return parse(document, secrets, base=path.parent)
+    except FileNotFoundError as missing:
+        raise DeploymentError(
+            f"{missing.filename} does not exist: start the fleet with `make up` first."
+        ) from None
+    except (ValueError, KeyError, TypeError) as invalid:
+        raise DeploymentError(f"{path} is not a valid deployment document: {invalid}") from invalid
+
+
+def parse(document: Mapping[str, Any], secrets: Mapping[str, Any], *, base: Path) -> Deployment:
+    """Build a validated Deployment; `base` anchors relative map folders."""
+    regions = {
+        entry["name"]: RegionSite(
+            name=entry["name"],
+            country=entry["country"],
+            jurisdiction=entry["jurisdiction"],
+            node=entry["node"],
+            web=Endpoint(**entry["web"]),
+            postgres=Endpoint(**entry["postgres"]),
+            valkey=Endpoint(**entry["valkey"]),
+            map_dir=base / entry["map_dir"],
+        )
+        for entry in document["regions"]
+    }
+    nodes = [site.node for site in regions.values()]
+    if len(set(nodes)) != len(nodes) or not all(1 <= node <= 31 for node in nodes):
+        raise DeploymentError(f"Region nodes must be distinct and within 1..31, got {nodes}.")
+    links = {
+        (entry["from"], entry["to"]): Endpoint(entry["host"], entry["port"])
+        for entry in document["links"]
+    }
+    missing = [
+        f"{a}→{b}" for a in regions for b in regions if a != b and (a, b) not in links
+    ]
+    if missing:
+        raise DeploymentError(f"No link is declared for {', '.join(missing)}.")
+    return Deployment(
+        domain=document["domain"],
+        edge=Endpoint(**document["edge"]),
+        regions=regions,
+        links=links,
+        secrets=Secrets(
+            passwords=secrets["passwords"],
+            master_key=secrets["master_key"],
+            operator_password=secrets["operator_password"],
+        ),
+        lease_ttl_seconds=float(document["lease_ttl_seconds"]),
+    )

@@ -1,0 +1,42 @@
+"""Errors of the regions plane.
+
+RegionsError
+├── DeploymentError      the deployment document is missing or invalid
+├── TopologyError        the map of regions, cells and replicas contradicts itself
+├── UnknownRegion · UnknownCell
+├── ResidencyDenied      a residency rule forbids the operation (carries the decision)
+├── NoWriter             no region holds the cell's lease now
+└── SwitchoverFailed     the writer could not be moved; nothing was changed
+"""
+
+
+class RegionsError(Exception):
+    """Root of all errors that the regions plane raises."""
+
+
+class DeploymentError(RegionsError):
+    """The deployment document is missing or invalid."""
+
+
+class TopologyError(RegionsError):
+    """The map of regions, cells and replicas contradicts itself."""
+
+
+class UnknownRegion(RegionsError):
+    """No region has this name."""
+
+
+class UnknownCell(RegionsError):
+    """No cell has this name."""
+
+
+class ResidencyDenied(RegionsError):
+    """A residency rule forbids the operation; the message names the rule and says why."""
+
+
+class NoWriter(RegionsError):
+    """No region holds the cell's lease now."""
+
+
+class SwitchoverFailed(RegionsError):
+    """The writer could not be moved; nothing was changed."""

@@ -1,0 +1,48 @@
+"""Errors of the tenants plane.
+
+TenantsError
+├── NoTenantError        tenant data was touched with no tenant in context
+├── WrongTenantError     an object, token or task of one tenant was used under another
+├── UnknownTenant        no tenant has this slug
+├── UnknownHost          no tenant has this host name
+├── SlugTaken            another tenant has this slug or host
+├── InvalidRequest       an argument makes no sense; nothing was changed
+├── TenantNotActive      the tenant is suspended, erased or not ready yet
+└── ProvisioningFailed   onboarding stopped; the message says at which step and what remains
+"""
+
+
+class TenantsError(Exception):
+    """Root of all errors that the tenants plane raises."""
+
+
+class NoTenantError(TenantsError):
+    """Tenant data was touched with no tenant in context: enter one with `tenant_scope(...)`."""
+
+
+class WrongTenantError(TenantsError):
+    """An object, token or task of one tenant was used under another."""
+
+
+class UnknownTenant(TenantsError):
+    """No tenant has this slug."""
+
+
+class UnknownHost(TenantsError):
+    """No tenant has this host name."""
+
+
+class SlugTaken(TenantsError):
+    """Another tenant has this slug or host."""
+
+
+class InvalidRequest(TenantsError):
+    """An argument makes no sense; nothing was changed."""
+
+
+class TenantNotActive(TenantsError):
+    """The tenant is suspended, erased or not ready yet."""
+
+
+class ProvisioningFailed(TenantsError):
+    """Onboarding stopped; the message says at which step and what remains."""

@@ -1,0 +1,119 @@
+"""The registry of customers. Lives in the control cell and reaches every region: opaque ids,
+slugs, hosts and placement only, never a name, an e-mail address or a bill."""
+
+import uuid
+
+from django.core.validators import RegexValidator
+from django.db import models
+
+from regions.models import Cell
+
+
+def new_id() -> uuid.UUID:
+    return uuid.uuid4()
+
+
+class Tenant(models.Model):
+    """A customer. Lives in exactly one cell; its host names route to it."""
+
+    class State(models.TextChoices):
+        PROVISIONING = "provisioning"
+        ACTIVE = "active"
+        SUSPENDED = "suspended"
+        FAILED = "failed"
+        ERASED = "erased"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    slug = models.CharField(
+        max_length=40,
+        unique=True,
+        validators=[
+            RegexValidator(
+                r"^[a-z](-?[a-z0-9])*$",
+                "A slug is lower-case letters, digits and single hyphens, starting with a letter.",
+            )
+        ],
+    )
+    cell = models.ForeignKey(Cell, models.PROTECT, related_name="tenants")
+    residency = models.CharField(max_length=40, help_text="A policy such as EU, DE or EU:ADEQUATE")
+    state = models.CharField(max_length=20, choices=State, default=State.PROVISIONING)
+    token_generation = models.PositiveIntegerField(
+        default=1, help_text="Raising it revokes every API token issued before."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def mode(self) -> str:
+        return self.cell.mode
+
+    @property
+    def schema(self) -> str:
+        """Where its tables are: a schema of its own in schema cells, `public` elsewhere."""
+        if self.cell.mode == Cell.Mode.SCHEMA:
+            return "t_" + self.slug.replace("-", "_")
+        return "public"
+
+
+class Domain(models.Model):
+    """A host name that routes to a tenant."""
+
+    host = models.CharField(primary_key=True, max_length=253)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="domains")
+    primary = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["-primary", "host"]
+
+    def __str__(self) -> str:
+        return self.host
+
+
+class Operation(models.Model):
+    """Work on a tenant that takes a while; the console and `--json` show its progress."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    verb = models.CharField(max_length=20)
+    slug = models.CharField(max_length=40)
+    arguments = models.JSONField(default=dict)
+    state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
+    step = models.CharField(max_length=200, blank=True)
+    percent = models.PositiveSmallIntegerField(default=0)
+    error = models.TextField(blank=True)
+    actor = models.CharField(max_length=100)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.slug}: {self.state}"
+
+
+class AuditEntry(models.Model):
+    """Who did what to which tenant, cell or region; written in the same transaction."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    at = models.DateTimeField(auto_now_add=True)
+    actor = models.CharField(max_length=100)
+    verb = models.CharField(max_length=40)
+    subject = models.CharField(max_length=100)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["-at"]
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.verb} {self.subject}"
