@@ -19,6 +19,10 @@ from rich.table import Table
 from regions.errors import RegionsError
 
 Add = Callable[[ArgumentParser], None]
+# Django gives these to every command; a verb takes its own options only.
+_OF_EVERY_COMMAND = frozenset(
+    {"verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color", "skip_checks"}
+)
 
 
 class VerbCommand(BaseCommand):
@@ -46,8 +50,9 @@ class VerbCommand(BaseCommand):
 
     def handle(self, *args: Any, verb: str, json: bool, **options: Any) -> None:
         self.as_json = json
+        own = {name: value for name, value in options.items() if name not in _OF_EVERY_COMMAND}
         try:
-            document = getattr(self, f"do_{verb}")(**options)
+            document = getattr(self, f"do_{verb}")(**own)
         except self.platform_errors as error:
             raise CommandError(one_line(error)) from error
         if json:

@@ -162,9 +162,7 @@ def parse(document: Mapping[str, Any], secrets: Mapping[str, Any], *, base: Path
         (entry["from"], entry["to"]): Endpoint(entry["host"], entry["port"])
         for entry in document["links"]
     }
-    missing = [
-        f"{a}→{b}" for a in regions for b in regions if a != b and (a, b) not in links
-    ]
+    missing = [f"{a}→{b}" for a in regions for b in regions if a != b and (a, b) not in links]
     if missing:
         raise DeploymentError(f"No link is declared for {', '.join(missing)}.")
     return Deployment(

@@ -4,10 +4,19 @@ RegionsError
 ├── DeploymentError      the deployment document is missing or invalid
 ├── TopologyError        the map of regions, cells and replicas contradicts itself
 ├── UnknownRegion · UnknownCell
+├── InvalidPolicy        a residency policy cannot be understood
+├── ResidencyDataError   the residency data set is missing or contradicts itself
 ├── ResidencyDenied      a residency rule forbids the operation (carries the decision)
 ├── NoWriter             no region holds the cell's lease now
 └── SwitchoverFailed     the writer could not be moved; nothing was changed
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from regions.residency.model import Decision
 
 
 class RegionsError(Exception):
@@ -30,8 +39,20 @@ class UnknownCell(RegionsError):
     """No cell has this name."""
 
 
+class InvalidPolicy(RegionsError):
+    """A residency policy cannot be understood; the message says what is expected."""
+
+
+class ResidencyDataError(RegionsError):
+    """The residency data set is missing or contradicts itself."""
+
+
 class ResidencyDenied(RegionsError):
     """A residency rule forbids the operation; the message names the rule and says why."""
+
+    def __init__(self, message: str, decision: Decision | None = None) -> None:
+        super().__init__(message)
+        self.decision = decision
 
 
 class NoWriter(RegionsError):

@@ -125,3 +125,18 @@ def read_region_leases(map_dir: Path) -> dict[str, Lease]:
         for cell, entry in document["cells"].items()
         if entry["writer"] is not None
     }
+
+
+def read_topology(map_dirs: Iterable[Path], known_regions: Iterable[str]) -> Topology:
+    """The newest published map; an empty one before the first is published."""
+    newest = Topology()
+    regions = tuple(known_regions)
+    for folder in map_dirs:
+        try:
+            document = json.loads((folder / "topology.json").read_text())
+        except FileNotFoundError:
+            continue
+        topology = parse_topology(document, regions)
+        if topology.version >= newest.version:
+            newest = topology
+    return newest

@@ -117,3 +117,20 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor} {self.verb} {self.subject}"
+
+
+class Blueprint(models.Model):
+    """The SQL that makes a fresh tenant's tables, recorded from one run of the migrations.
+
+    Executed as the owner of cell databases, so it is signed: a row that somebody wrote by hand
+    is not run.
+    """
+
+    fingerprint = models.CharField(primary_key=True, max_length=64)
+    structure = models.TextField()
+    rows = models.TextField()
+    signature = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.fingerprint

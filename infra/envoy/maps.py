@@ -1,0 +1,138 @@
+"""From the regions' map folders to what the edge routes by: hosts and ordered regions. Pure,
+apart from reading those files.
+
+Every region publishes the same map; some copies are old. The newest version of the topology and
+of the directory wins, and for each cell the lease with the highest epoch. A file that is missing
+or broken leaves that region's last good copy in force.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from regions.deployment import CONTROL_CELL
+
+FILES = ("topology.json", "directory.json", "leases.json")
+Ordered = tuple[str, ...]
+Document = Mapping[str, Any]
+
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingMap:
+    """Hosts by the regions that serve them, in the order of preference.
+
+    `orders` has besides every order that a change of writer can bring, so that its clusters are
+    warm when it comes.
+    """
+
+    hosts: Mapping[Ordered, tuple[str, ...]]
+    console: Ordered
+    orders: tuple[Ordered, ...]
+
+
+@dataclass
+class MapFolders:
+    """The map files of all regions, re-read when they change."""
+
+    folders: tuple[Path, ...]
+    _seen: dict[Path, tuple[int, int, int]] = field(default_factory=dict)
+    _documents: dict[Path, Document] = field(default_factory=dict)
+
+    def changed(self) -> bool:
+        """Whether any file has been replaced since the last call; reads those that were."""
+        news = False
+        for path in (folder / name for folder in self.folders for name in FILES):
+            try:
+                status = path.stat()
+                seen = (status.st_mtime_ns, status.st_ino, status.st_size)
+                if self._seen.get(path) == seen:
+                    continue
+                self._documents[path] = json.loads(path.read_text())
+            except (OSError, ValueError):
+                continue
+            self._seen[path] = seen
+            news = True
+        return news
+
+    def documents(self, name: str) -> list[Document]:
+        """The last good copy of the named file in each region that has one."""
+        paths = (folder / name for folder in self.folders)
+        return [self._documents[path] for path in paths if path in self._documents]
+
+
+def routing_map(maps: MapFolders, regions: Ordered) -> RoutingMap:
+    """What the edge must route by now."""
+    return route(
+        maps.documents("topology.json"),
+        maps.documents("directory.json"),
+        maps.documents("leases.json"),
+        regions,
+    )
+
+
+def route(
+    topologies: Iterable[Document],
+    directories: Iterable[Document],
+    leases: Iterable[Document],
+    regions: Ordered,
+) -> RoutingMap:
+    """Decide from the documents alone. `regions` is the deployment's, in its order."""
+    cells = {
+        cell["name"]: (tuple(name for name in cell["regions"] if name in regions), cell["policy"])
+        for cell in _newest(topologies).get("cells", ())
+    }
+    cells = {name: cell for name, cell in cells.items() if cell[0]}
+    writers = _writers(leases)
+
+    def order(cell: str) -> Ordered:
+        members, policy = cells[cell]
+        writer = writers.get(cell)
+        return members if policy == "active_active" else _first(writer, members)
+
+    hosts: dict[Ordered, dict[str, None]] = {}
+    taken: set[str] = set()
+    for tenant in _newest(directories).get("tenants", ()):
+        if tenant["cell"] not in cells:
+            continue
+        for host in map(str.lower, tenant["hosts"]):
+            # A domain that Envoy refuses, or has twice, would freeze the whole table.
+            if host not in taken and _HOST.fullmatch(host):
+                taken.add(host)
+                hosts.setdefault(order(tenant["cell"]), {})[host] = None
+    console = order(CONTROL_CELL) if CONTROL_CELL in cells else regions
+    possible = {_first(writer, members) for members, _ in cells.values() for writer in members} | {
+        console
+    }
+    return RoutingMap(
+        hosts={key: tuple(hosts[key]) for key in sorted(hosts)},
+        console=console,
+        orders=tuple(sorted(possible)),
+    )
+
+
+def _newest(documents: Iterable[Document]) -> Document:
+    return max(documents, key=lambda document: int(document.get("version", 0)), default={})
+
+
+def _writers(leases: Iterable[Document]) -> dict[str, str]:
+    newest: dict[str, tuple[int, str]] = {}
+    for document in leases:
+        for cell, lease in document.get("cells", {}).items():
+            if lease["writer"] is None:
+                continue
+            if cell not in newest or lease["epoch"] > newest[cell][0]:
+                newest[cell] = (lease["epoch"], lease["writer"])
+    return {cell: writer for cell, (_, writer) in newest.items()}
+
+
+def _first(writer: str | None, members: Ordered) -> Ordered:
+    if writer not in members:
+        return members
+    return (writer, *(name for name in members if name != writer))

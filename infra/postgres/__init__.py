@@ -1,0 +1,1 @@
+"""PostgreSQL clusters of the local fleet: binaries, account, settings, life cycle."""

@@ -1,0 +1,1 @@
+"""The links between regions: a proxy that can delay, cut and swallow what goes over them."""

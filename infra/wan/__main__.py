@@ -1,0 +1,79 @@
+"""`python -m infra.wan STATE`: serves the links of the deployment in the state folder.
+
+Conditions are re-read from `links.json` about 20 times a second. A document that can't be read
+leaves the last conditions in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from infra.wan.conditions import FILE, Condition, Link, read
+from infra.wan.proxy import Route, Wan
+
+POLL_SECONDS = 0.05
+
+logger = logging.getLogger("infra.wan")
+
+
+def routes(state: Path) -> tuple[Route, ...]:
+    """The links of `deployment.json`, each leading to its target's PostgreSQL."""
+    document = json.loads((state / "deployment.json").read_text())
+    servers = {entry["name"]: entry["postgres"] for entry in document["regions"]}
+    return tuple(
+        Route(
+            link=(entry["from"], entry["to"]),
+            listen=(entry["host"], entry["port"]),
+            target=(servers[entry["to"]]["host"], servers[entry["to"]]["port"]),
+        )
+        for entry in document["links"]
+    )
+
+
+async def serve(state: Path) -> None:
+    """Serve until the process is told to stop."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    wan = Wan(routes(state))
+    conditions: dict[Link, Condition] = {}
+    seen: tuple[int, int] | None = None
+    await wan.apply(read(state))
+    logger.info("%d links", len(wan.routes))
+    while not stop.is_set():
+        if (now := _identity(state / FILE)) != seen:
+            seen = now
+            try:
+                conditions = read(state)
+            except (OSError, ValueError, KeyError, TypeError) as invalid:
+                logger.error("%s is not valid, nothing changed: %s", FILE, invalid)
+            else:
+                await wan.apply(conditions)
+                logger.info("conditions: %s", conditions or "all healthy")
+        try:
+            await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+        except TimeoutError:
+            continue
+    wan.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(serve(Path(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Django's settings: one set for every environment; what differs comes from the deployment.
+
+Importable without a fleet (lint, types, makemigrations): then MERIDIAN_DEPLOYMENT is None.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from config import env, logs
+from config.databases import control_database, home_site
+from console import theme
+from regions.deployment import Deployment, load
+
+_ENV = env.read()
+BASE_DIR: Path = env.ROOT
+DEBUG = _ENV.debug
+
+# --- The deployment --------------------------------------------------------------------------
+MERIDIAN_DEPLOYMENT: Deployment | None = (
+    load(_ENV.deployment_path) if _ENV.deployment_path.exists() else None
+)
+MERIDIAN_REGION: str | None = _ENV.region
+_SITE = home_site(MERIDIAN_DEPLOYMENT, MERIDIAN_REGION) if MERIDIAN_DEPLOYMENT else None
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_LOCAL = MERIDIAN_DEPLOYMENT is None or MERIDIAN_DEPLOYMENT.edge.host in _LOOPBACK
+
+# --- Apps ------------------------------------------------------------------------------------
+# Tables of the shared apps are in the control cell, those of the tenant apps in each cell.
+SHARED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "regions",
+    "tenants",
+    "console",
+]
+TENANT_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.admin",
+    "desk",
+]
+# `ninja` serves the API's documentation page from this process instead of a CDN.
+INSTALLED_APPS = list(dict.fromkeys([*SHARED_APPS, *TENANT_APPS, "ninja"]))
+
+# Bookkeeping that each replica keeps for itself; never replicated.
+MERIDIAN_LOCAL_TABLES = frozenset(
+    {
+        "django_migrations",
+        "django_content_type",
+        "auth_permission",
+        "django_session",
+        "django_admin_log",
+    }
+)
+
+# --- Databases -------------------------------------------------------------------------------
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": control_database(MERIDIAN_DEPLOYMENT, MERIDIAN_REGION)
+}
+DATABASE_ROUTERS = ["tenants.router.TenantRouter"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Requests --------------------------------------------------------------------------------
+MIDDLEWARE = [
+    "gateway.metrics.MetricsMiddleware",
+    "gateway.middleware.RegionMiddleware",
+    "gateway.health.HealthMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "gateway.middleware.TenantMiddleware",
+    "gateway.durability.DurabilityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "gateway.transactions.TransactionMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+MERIDIAN_TENANT_URLCONF = "config.urls_tenant"
+WSGI_APPLICATION = "config.wsgi.application"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- Security --------------------------------------------------------------------------------
+SECRET_KEY = (
+    MERIDIAN_DEPLOYMENT.secrets.derive("django").hex()
+    if MERIDIAN_DEPLOYMENT
+    else secrets.token_urlsafe(50)
+)
+# The gateway checks hosts: a tenant's against the directory, the console's against this list.
+ALLOWED_HOSTS = ["*"]
+MERIDIAN_CONSOLE_HOSTS = frozenset(
+    {"127.0.0.1", "localhost", "[::1]"}
+    | (
+        {
+            MERIDIAN_DEPLOYMENT.domain,
+            MERIDIAN_DEPLOYMENT.edge.host,
+            *(site.web.host for site in MERIDIAN_DEPLOYMENT.regions.values()),
+        }
+        if MERIDIAN_DEPLOYMENT
+        else set()
+    )
+)
+CSRF_TRUSTED_ORIGINS = (
+    [
+        f"{'http' if _LOCAL else 'https'}://{host}:{MERIDIAN_DEPLOYMENT.edge.port}"
+        for host in (
+            MERIDIAN_DEPLOYMENT.edge.host,
+            MERIDIAN_DEPLOYMENT.domain,
+            f"*.{MERIDIAN_DEPLOYMENT.domain}",
+        )
+    ]
+    if MERIDIAN_DEPLOYMENT
+    else []
+)
+# No cookie names a domain, so a browser sends each one back to its own host only. On a loopback
+# edge there is no TLS: secure cookies would never come back.
+SESSION_ENGINE = "gateway.sessions"
+SESSION_COOKIE_NAME = "meridian_session"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not _LOCAL
+CSRF_COOKIE_NAME = "meridian_csrf"
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "gateway.errors.csrf_failure"
+SECURE_PROXY_SSL_HEADER = None if _LOCAL else ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_HSTS_SECONDS = 0 if _LOCAL else 31_536_000
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "/admin/login/"
+# As much as the edge buffers for a handoff.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+
+# --- The admins' looks: the tenants' and the console's ------------------------------------------
+UNFOLD = theme.UNFOLD
+UNFOLD_CONSOLE = theme.UNFOLD_CONSOLE
+
+# --- Static files: straight from the installed packages, no collect step ----------------------
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+# --- Language and time -----------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+# --- Cache -----------------------------------------------------------------------------------
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": _SITE.valkey_url(2),
+        "KEY_FUNCTION": "gateway.cache.tenant_key",
+        "TIMEOUT": 300,
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    }
+    if _SITE
+    else {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "KEY_FUNCTION": "gateway.cache.tenant_key",
+    }
+}
+
+# --- Tasks -----------------------------------------------------------------------------------
+CELERY_BROKER_URL = _SITE.valkey_url(0) if _SITE else "memory://"
+CELERY_RESULT_BACKEND = _SITE.valkey_url(1) if _SITE else "cache+memory://"
+CELERY_TASK_DEFAULT_QUEUE = _SITE.name if _SITE else "default"
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SOFT_TIME_LIMIT = 300
+CELERY_TASK_TIME_LIMIT = 330
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_RESULT_EXPIRES = 3600
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Longer than the time limit: a task that still runs must not be delivered twice.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600, "socket_connect_timeout": 2}
+CELERY_BEAT_SCHEDULE = {
+    "resume-operations": {
+        "task": "tenants.tasks.resume_operations",
+        "schedule": 30.0,
+        "options": {"expires": 25},
+    }
+}
+
+# --- Logs ------------------------------------------------------------------------------------
+LOGGING = logs.configuration(level=_ENV.log_level, region=MERIDIAN_REGION or "operator")

@@ -1,0 +1,9 @@
+"""What the production web server runs: `granian --interface wsgi config.wsgi:application`."""
+
+from config import env
+
+env.use_settings()
+
+from django.core.wsgi import get_wsgi_application  # noqa: E402
+
+application = get_wsgi_application()

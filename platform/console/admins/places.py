@@ -1,0 +1,118 @@
+"""Regions and cells: the rows, and beside them what is true right now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from unfold.decorators import display
+
+from console.access import needs
+from console.admins.base import ReadOnlyAdmin
+from console.environment import here
+from console.live.snapshot import Snapshot, observatory
+from console.specs import tenants_by_cell, topology
+from console.templatetags.console import state_badge, words
+from regions.models import Cell, Region
+from tenants.databases import deployment
+from tenants.models import AuditEntry
+
+
+def look() -> Snapshot:
+    return observatory().look(deployment(), topology(), here())
+
+
+class CellAdmin(ReadOnlyAdmin):
+    list_display = ("name", "mode", "policy_shown", "regions", "tenants", "state_shown")
+    list_filter = ("mode", "policy", "state")
+    search_fields = ("name",)
+    fields = ("name", "mode", "policy_shown", "regions", "database", "state_shown", "created_at")
+    readonly_fields = ("policy_shown", "regions", "database", "state_shown")
+    change_form_outer_before_template = "console/cell_panel.html"
+    change_form_outer_after_template = "console/audit_trail.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Cell]:
+        self._tenants = tenants_by_cell()
+        return super().get_queryset(request).prefetch_related("replicas")
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {"trail": audit_of("cell", object_id), "cell": look().cell(object_id)}
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+
+    @display(description="Write policy", ordering="policy")
+    def policy_shown(self, cell: Cell) -> str:
+        return words(cell.policy)
+
+    @display(description="Regions (home first)")
+    def regions(self, cell: Cell) -> str:
+        return ", ".join(cell.region_names)
+
+    @display(description="Tenants")
+    def tenants(self, cell: Cell) -> int:
+        return self._tenants.get(cell.name, 0)
+
+    @display(description="State", ordering="state")
+    def state_shown(self, cell: Cell) -> str:
+        return state_badge(cell.state)
+
+
+class RegionAdmin(ReadOnlyAdmin):
+    list_display = ("name", "country", "jurisdiction", "node", "cells", "state_shown")
+    list_filter = ("jurisdiction", "state")
+    search_fields = ("name", "country")
+    fields = ("name", "country", "jurisdiction", "node", "cells", "state_shown")
+    readonly_fields = ("cells", "state_shown")
+    change_form_outer_before_template = "console/region_panel.html"
+    change_form_outer_after_template = "console/audit_trail.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Region]:
+        return super().get_queryset(request).prefetch_related("replicas")
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {
+            "trail": audit_of("region", object_id),
+            "region": look().region(object_id),
+            "may_fail_over": request.user.has_perm("regions.change_region"),
+        }
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+
+    @display(description="Cells")
+    def cells(self, region: Region) -> str:
+        return ", ".join(replica.cell_id for replica in region.replicas.all()) or "—"
+
+    @display(description="Intended state", ordering="state")
+    def state_shown(self, region: Region) -> str:
+        return state_badge(region.state)
+
+
+@needs("regions.view_cell")
+def cell_live(request: HttpRequest, name: str) -> HttpResponse:
+    """The live panel of a cell's page."""
+    get_object_or_404(Cell, name=name)
+    return render(request, "console/cell_live.html", {"cell": look().cell(name)})
+
+
+@needs("regions.view_region")
+def region_live(request: HttpRequest, name: str) -> HttpResponse:
+    """The live panel of a region's page."""
+    get_object_or_404(Region, name=name)
+    return render(request, "console/region_live.html", {"region": look().region(name)})
+
+
+def audit_of(kind: str, name: str) -> QuerySet[AuditEntry]:
+    """The newest audit entries about one subject."""
+    return AuditEntry.objects.filter(subject__in=[name, f"{kind}:{name}"])[:20]

@@ -1,0 +1,1 @@
+"""Failing a region over from the console: preview, confirmation, measured result."""

@@ -1,0 +1,57 @@
+"""The confirmation page of a region's failover, with its preview."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+
+from console.access import actor, needs
+from console.environment import here
+from console.failover.forms import FailoverForm
+from console.failover.preview import preview
+from console.live.snapshot import observatory
+from console.operations import queue
+from console.pages import page
+from console.specs import slugs_by_cell, topology
+from regions.models import Region
+from regions.topology import read_leases
+from tenants.databases import deployment
+
+UNPROCESSABLE = 422
+
+
+@needs("regions.change_region")
+def confirm(request: HttpRequest, name: str) -> HttpResponse:
+    """Show what would move; on POST, with the region's name typed, queue it once."""
+    region = get_object_or_404(Region, name=name)
+    if request.method != "POST":
+        return _page(request, region, FailoverForm(region=region.name))
+    form = FailoverForm(request.POST, region=region.name)
+    if not form.is_valid():
+        return _page(request, region, form, status=UNPROCESSABLE)
+    operation = queue.start(
+        form.cleaned_data["operation"],
+        queue.FAILOVER,
+        region.name,
+        {"region": region.name},
+        actor=actor(request),
+    )
+    return redirect("console:operation", key=operation.id)
+
+
+def _page(
+    request: HttpRequest, region: Region, form: FailoverForm, *, status: int = 200
+) -> HttpResponse:
+    where, known = deployment(), topology()
+    snapshot = observatory().look(where, known, here())
+    leases = read_leases(site.map_dir for site in where.regions.values())
+    return page(
+        request,
+        "console/failover.html",
+        title=f"Fail {region.name} over",
+        status=status,
+        form=form,
+        region=region,
+        live=snapshot.region(region.name),
+        preview=preview(known, leases, region.name, up=snapshot.up, tenants=slugs_by_cell()),
+    )

@@ -1,0 +1,1 @@
+"""What is up right now, as this region sees it."""

@@ -1,0 +1,1 @@
+"""Onboarding: the law first, then the place, then the name."""

@@ -1,0 +1,89 @@
+"""Writes an operation's progress while the operation itself runs on, undisturbed.
+
+Guarantees that reporting a step never waits for a database (the control cell may be the very
+thing that moves), that a step which cannot be written is dropped, and that the end is written,
+at the control cell's writer, wherever that is by then.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connections
+from django.utils import timezone
+
+from regions.errors import RegionsError
+from tenants.databases import control_writer_alias
+from tenants.models import Operation
+
+RECORD_SECONDS = 60.0
+STEP_LENGTH = 200
+UNREACHABLE = (DatabaseError, psycopg.Error, RegionsError)
+
+
+class Recorder:
+    """A thread that writes the newest step; `step` may be called from any thread."""
+
+    def __init__(self, operation_id: str) -> None:
+        self._id = operation_id
+        self._steps: SimpleQueue[str | None] = SimpleQueue()
+        self._thread = Thread(target=self._write_steps, name="operation-recorder", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._steps.put(None)
+        self._thread.join()
+
+    def step(self, sentence: str) -> None:
+        self._steps.put(sentence)
+
+    def _write_steps(self) -> None:
+        percent = 0
+        try:
+            while (sentence := self._steps.get()) is not None:
+                percent += max(1, (95 - percent) // 8)
+                with suppress(*UNREACHABLE):
+                    write(
+                        self._id,
+                        state=Operation.State.RUNNING,
+                        step=sentence[:STEP_LENGTH],
+                        percent=min(percent, 95),
+                    )
+        finally:
+            connections.close_all()
+
+
+def write(operation_id: str, **values: Any) -> None:
+    """One update at the control cell's writer, on a connection that works."""
+    close_old_connections()
+    rows = Operation.objects.using(control_writer_alias()).filter(id=operation_id)
+    rows.update(updated_at=timezone.now(), **values)
+
+
+def write_end(operation_id: str, **values: Any) -> None:
+    """The same, for up to a minute: the control cell may have no writer at this moment."""
+    deadline = time.monotonic() + RECORD_SECONDS
+    while True:
+        try:
+            write(operation_id, **values)
+        except UNREACHABLE:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return

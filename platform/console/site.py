@@ -1,0 +1,69 @@
+"""The console's admin site, mounted at /console/.
+
+Guarantees that every page is behind the staff check (`admin_view`, which also enforces CSRF),
+and that its index is the dashboard.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from unfold.sites import UnfoldAdminSite
+
+from console import dashboard
+from console.admins import places, records, tenants
+from console.admins.operators import GroupAdmin, OperatorAdmin
+from console.failover import views as failover
+from console.onboarding import views as onboarding
+from console.operations import views as operations
+from regions.models import Cell, Region
+from tenants.models import AuditEntry, Operation, Tenant
+
+
+class ConsoleSite(UnfoldAdminSite):
+    """Unfold's site with the console's own pages."""
+
+    settings_name = "UNFOLD_CONSOLE"
+    index_template = "console/dashboard.html"
+    index_title = "Dashboard"
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        context: dict[str, Any] = {}
+        if request.user.has_perm("regions.view_region"):
+            context["live"], context["digest"] = dashboard.render_live(request)
+        return super().index(request, context | (extra_context or {}))
+
+    def extra_urls(self) -> list[URLPattern]:
+        pages = {
+            "live/": ("live", dashboard.live),
+            "onboarding/": ("onboarding", onboarding.onboard),
+            "onboarding/lawful/": ("lawful", onboarding.lawful),
+            "operation/<uuid:key>/": ("operation", operations.show),
+            "operation/<uuid:key>/progress/": ("progress", operations.progress),
+            "operation/<uuid:key>/retry/": ("retry", operations.retry),
+            "tenant/<slug:slug>/suspend/": ("suspend", tenants.suspend_tenant),
+            "tenant/<slug:slug>/resume/": ("resume", tenants.resume_tenant),
+            "tenant/<slug:slug>/token/": ("token", operations.token),
+            "cell/<slug:name>/live/": ("cell_live", places.cell_live),
+            "region/<slug:name>/live/": ("region_live", places.region_live),
+            "region/<slug:name>/failover/": ("failover", failover.confirm),
+        }
+        return [
+            path(route, self.admin_view(view), name=name) for route, (name, view) in pages.items()
+        ]
+
+
+console_site = ConsoleSite(name="console")
+console_site.register(Tenant, tenants.TenantAdmin)
+console_site.register(Region, places.RegionAdmin)
+console_site.register(Cell, places.CellAdmin)
+console_site.register(Operation, records.OperationAdmin)
+console_site.register(AuditEntry, records.AuditEntryAdmin)
+console_site.register(User, OperatorAdmin)
+console_site.register(Group, GroupAdmin)

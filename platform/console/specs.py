@@ -1,0 +1,37 @@
+"""The registry's rows as the frozen values that decisions work on."""
+
+from __future__ import annotations
+
+from django.db.models import Count
+
+from regions.models import Cell
+from regions.topology import Topology
+from tenants.models import Tenant
+from tenants.seams import spec_for
+
+
+def topology(alias: str = "default") -> Topology:
+    """Every cell that has a replica, as the control cell knows it now."""
+    cells = Cell.objects.using(alias).prefetch_related("replicas")
+    specs = [spec_for(cell) for cell in cells]
+    return Topology(cells={spec.name: spec for spec in specs if spec.regions})
+
+
+def tenants_by_cell() -> dict[str, int]:
+    """How many tenants each cell has; erased ones don't count."""
+    rows = (
+        Tenant.objects.exclude(state=Tenant.State.ERASED)
+        .order_by()
+        .values_list("cell_id")
+        .annotate(count=Count("id"))
+    )
+    return dict(rows)
+
+
+def slugs_by_cell() -> dict[str, tuple[str, ...]]:
+    """The tenants of each cell by slug; erased ones are left out."""
+    found: dict[str, list[str]] = {}
+    rows = Tenant.objects.exclude(state=Tenant.State.ERASED).order_by("slug")
+    for cell, slug in rows.values_list("cell_id", "slug"):
+        found.setdefault(cell, []).append(slug)
+    return {cell: tuple(slugs) for cell, slugs in found.items()}

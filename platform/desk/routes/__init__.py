@@ -1,0 +1,1 @@
+"""The API's routes, one kind of record a module."""

@@ -1,0 +1,1 @@
+"""The request path inside a region: host → tenant → cell, write gate, durability, health."""

@@ -1,0 +1,61 @@
+"""Problem documents (RFC 9457): how this platform says no.
+
+Guarantees a stable `type` for each kind of refusal, and no SQL, row value or path of the
+server in any of them: `detail` is written here or by the pure decisions, never by a driver.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import JsonResponse
+
+TYPE_PREFIX = "urn:meridian:problem:"
+
+TITLES = {
+    "bad-request": "The request cannot be understood",
+    "forbidden": "Not allowed",
+    "csrf": "The form's origin could not be verified",
+    "not-found": "Not found",
+    "internal": "Something went wrong on the server",
+    "unknown-host": "No tenant has this host name",
+    "tenant-not-ready": "The tenant is not ready yet",
+    "tenant-suspended": "The tenant is suspended",
+    "tenant-erased": "The tenant was erased",
+    "not-served-here": "The tenant's data is not in this region",
+    "not-writer": "Another region writes to this cell",
+    "no-writer": "No region may write to this cell now",
+    "fenced": "This region lost the right to write; nothing was changed",
+    "map-not-loaded": "This region has no map yet",
+    "database-unavailable": "This region's database does not answer",
+    "outcome-unknown": "The connection was lost during the commit",
+    "storage-full": "This region's database has no space left; nothing was changed",
+    "busy": "Another request changed the same data; nothing was changed",
+    "duplicate": "A value that must be unique is taken",
+    "broken-reference": "The request refers to something that does not exist",
+    "invalid-data": "The database refused a value",
+    "durability": "The requested durability is not possible",
+}
+
+
+def problem(
+    kind: str,
+    status: int,
+    detail: str,
+    *,
+    retry_after: int | None = None,
+    **members: Any,
+) -> JsonResponse:
+    """A problem+json response; `members` are extension members of the document."""
+    document = {
+        "type": TYPE_PREFIX + kind,
+        "title": TITLES[kind],
+        "status": status,
+        "detail": detail,
+        **members,
+    }
+    response = JsonResponse(document, status=status, content_type="application/problem+json")
+    response["Cache-Control"] = "no-store"
+    if retry_after is not None:
+        response["Retry-After"] = str(retry_after)
+    return response

@@ -1,0 +1,159 @@
+"""Makes and removes a cell's databases in exactly the regions that the cell has.
+
+Runs as the administrator of each region's PostgreSQL; every step is idempotent, so a broken run
+is simply repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from regions.deployment import (
+    ADMIN_ROLE,
+    AGENT_ROLE,
+    APP_ROLE,
+    CONTROL_CELL,
+    OWNER_ROLE,
+    Deployment,
+)
+from regions.replication import install, transport
+from regions.topology import CellSpec
+
+Connection = psycopg.Connection[Any]
+
+
+@contextmanager
+def administrator(
+    deployment: Deployment, region: str, database: str = "postgres"
+) -> Iterator[Connection]:
+    """An autocommitting administrator's connection."""
+    dsn = deployment.dsn(region, database, ADMIN_ROLE)
+    with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+        yield connection
+
+
+def prepare_region(deployment: Deployment, region: str) -> None:
+    """The roles that every database of the region's cluster relies on."""
+    with administrator(deployment, region) as admin:
+        known = {row[0] for row in admin.execute("SELECT rolname FROM pg_roles")}
+        for role in (OWNER_ROLE, APP_ROLE, AGENT_ROLE):
+            name = sql.Identifier(role)
+            if role not in known:
+                admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
+            attributes = "BYPASSRLS" if role == AGENT_ROLE else "NOBYPASSRLS"
+            admin.execute(
+                sql.SQL("ALTER ROLE {} NOSUPERUSER NOCREATEDB NOCREATEROLE {} PASSWORD {}").format(
+                    name,
+                    sql.SQL(attributes),  # type: ignore[arg-type]
+                    sql.Literal(deployment.password(role)),
+                )
+            )
+        agent = sql.Identifier(AGENT_ROLE)
+        admin.execute(
+            sql.SQL("GRANT SET ON PARAMETER session_replication_role TO {}").format(agent)
+        )
+        for database in ("postgres", "template1"):
+            admin.execute(
+                sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database))
+            )
+
+
+def create_databases(deployment: Deployment, spec: CellSpec) -> None:
+    """The cell's database, with the fabric in it, in each of the cell's regions."""
+    for region in spec.regions:
+        with administrator(deployment, region) as admin:
+            _create_database(admin, spec)
+            transport.ensure_role(admin, deployment, spec)
+        with administrator(deployment, region, spec.database) as admin:
+            _restrict(admin)
+            install.become_owner(admin)
+            node = deployment.region(region).node
+            install.install(admin, spec, region=region, node=node)
+            if spec.name == CONTROL_CELL:
+                install.install_leases(admin)
+
+
+def connect_replicas(deployment: Deployment, spec: CellSpec) -> None:
+    """Every replica hears every other. All slots exist before anything is sent: no gap."""
+    for sender in spec.regions:
+        with administrator(deployment, sender, spec.database) as admin:
+            for receiver in spec.regions:
+                if receiver != sender:
+                    transport.ensure_slot(admin, spec, to=receiver)
+    for receiver in spec.regions:
+        with administrator(deployment, receiver, spec.database) as admin:
+            for sender in spec.regions:
+                if receiver != sender:
+                    transport.ensure_subscription(
+                        admin, deployment, spec, sender=sender, receiver=receiver
+                    )
+
+
+def drop_databases(deployment: Deployment, spec: CellSpec) -> None:
+    """Remove the cell's databases, slots and roles from all its regions."""
+    present = []
+    for region in spec.regions:
+        with administrator(deployment, region) as admin:
+            if _database_exists(admin, spec.database):
+                present.append(region)
+    for drop in (transport.drop_subscriptions, transport.drop_slots):
+        for region in present:
+            with administrator(deployment, region, spec.database) as admin:
+                drop(admin)
+    for region in present:
+        with administrator(deployment, region) as admin:
+            database = sql.Identifier(spec.database)
+            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
+            role = sql.Identifier(transport.role_name(spec.name))
+            admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(role))
+
+
+def _database_exists(admin: Connection, database: str) -> bool:
+    found = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+    return found.fetchone() is not None
+
+
+def _create_database(admin: Connection, spec: CellSpec) -> None:
+    database = sql.Identifier(spec.database)
+    if not _database_exists(admin, spec.database):
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(OWNER_ROLE))
+        )
+    # No CONNECT for PUBLIC keeps other cells' replication roles out; no TEMP keeps injected SQL
+    # from shadowing tables for the session's next user.
+    admin.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+    admin.execute(
+        sql.SQL("GRANT CONNECT ON DATABASE {} TO {}, {}").format(
+            database, sql.Identifier(APP_ROLE), sql.Identifier(AGENT_ROLE)
+        )
+    )
+    admin.execute(
+        sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(database, sql.Identifier(AGENT_ROLE))
+    )
+
+
+def _restrict(admin: Connection) -> None:
+    """Tables are the owner's; the application reads and writes rows, the agent everything."""
+    names = {
+        "owner": sql.Identifier(OWNER_ROLE),
+        "app": sql.Identifier(APP_ROLE),
+        "agent": sql.Identifier(AGENT_ROLE),
+    }
+    admin.execute(
+        sql.SQL(
+            "ALTER SCHEMA public OWNER TO {owner};"
+            "REVOKE ALL ON SCHEMA public FROM PUBLIC;"
+            "GRANT USAGE ON SCHEMA public TO {app}, {agent};"
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {owner}"
+            " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app};"
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT ALL ON TABLES TO {agent};"
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT USAGE ON SEQUENCES TO {app};"
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT ALL ON SEQUENCES TO {agent};"
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT USAGE ON SCHEMAS TO {app}, {agent}"
+        ).format(**names)
+    )

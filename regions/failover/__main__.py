@@ -1,0 +1,44 @@
+"""`python -m regions.failover --region R --deployment FILE`: one region's agent. No Django."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from regions import deployment as deployments
+from regions.errors import RegionsError
+from regions.failover.agent import Agent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m regions.failover", description=__doc__)
+    parser.add_argument("--region", required=True, help="the region that this agent is of")
+    parser.add_argument("--deployment", required=True, type=Path, help="path of deployment.json")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        agent = Agent(deployments.load(arguments.deployment), arguments.region)
+    except RegionsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    asyncio.run(_until_told_to_stop(agent))
+    return 0
+
+
+async def _until_told_to_stop(agent: Agent) -> None:
+    task = asyncio.ensure_future(agent.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        logging.getLogger("meridian.agent").info("Stopped.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""What one region's agent should do about one cell's lease. Pure: sight in, decision out.
+
+The rule that keeps two writers apart is not here (the acceptors and the gate keep it); here is
+who tries, when, and why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from regions.topology import CellSpec
+
+PREFERENCE_SECONDS = 0.4  # how long each more preferred region has the first try
+
+
+class Action(StrEnum):
+    WAIT = "wait"
+    HOLD = "hold"
+    RENEW = "renew"
+    ACQUIRE = "acquire"
+    HAND_OVER = "hand over"
+    STEP_DOWN = "step down"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and the sentence that says why."""
+
+    action: Action
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the agent of `region` sees of `cell` now. Times in seconds.
+
+    `held_for`: how long ago its own lease was last renewed (None: not held). `open_for`: for how
+    long a majority has said that nobody holds the lease (None: somebody does, or no majority).
+    """
+
+    cell: CellSpec
+    region: str
+    ttl: float
+    writable: bool
+    held_for: float | None = None
+    holder: str | None = None
+    open_for: float | None = None
+    quorum: bool = True
+    successor: str | None = None
+    hand_over_to: str | None = None
+    asked_to_take: bool = False
+
+
+def decide(sight: Sight) -> Decision:
+    """The next step for this cell."""
+    if not sight.cell.policy.leased:
+        return Decision(Action.WAIT, "Every region writes this cell: there is no lease.")
+    if sight.region not in sight.cell.regions:
+        return Decision(Action.WAIT, f"Cell {sight.cell.name} has no replica in {sight.region}.")
+    if sight.held_for is not None:
+        return _as_holder(sight, sight.held_for)
+    return _as_candidate(sight)
+
+
+def _as_holder(sight: Sight, held_for: float) -> Decision:
+    target = sight.hand_over_to
+    if not sight.writable:
+        return Decision(
+            Action.STEP_DOWN, f"Cell {sight.cell.name} cannot be written in {sight.region} any more."
+        )
+    if target is not None and target in sight.cell.regions and target != sight.region:
+        return Decision(Action.HAND_OVER, f"Asked to hand {sight.cell.name} over to {target}.")
+    if held_for >= sight.ttl / 3:
+        return Decision(Action.RENEW, "A third of the lease has passed.")
+    return Decision(Action.HOLD, f"This region holds {sight.cell.name}.")
+
+
+def _as_candidate(sight: Sight) -> Decision:
+    name = sight.cell.name
+    if not sight.quorum:
+        return Decision(Action.WAIT, "No majority of the lease's acceptors answers.")
+    if sight.open_for is None:
+        return Decision(Action.WAIT, f"The lease on {name} is with {sight.holder or 'another region'}.")
+    if not sight.writable:
+        return Decision(Action.WAIT, f"Cell {name} cannot be written in {sight.region}.")
+    if sight.successor not in (None, sight.region):
+        return Decision(Action.WAIT, f"Cell {name} is reserved for {sight.successor}.")
+    if sight.successor == sight.region:
+        return Decision(Action.ACQUIRE, f"Cell {name} was handed over to {sight.region}.")
+    if sight.asked_to_take:
+        return Decision(Action.ACQUIRE, f"An operator asked {sight.region} to take {name}.")
+    patience = PREFERENCE_SECONDS * sight.cell.regions.index(sight.region)
+    if sight.open_for < patience:
+        return Decision(Action.WAIT, f"More preferred regions have the first try for {name}.")
+    return Decision(Action.ACQUIRE, f"Nobody holds {name}.")

@@ -1,0 +1,272 @@
+"""Leases on cells, granted by a majority of acceptors: PaxosLease.
+
+After Trencséni, Gazsó, Reinhardt: "PaxosLease: Diskless Paxos for Leases" (2012,
+arXiv:1209.4187), with durable ballots, so that a restarted acceptor need not sit out a lease.
+
+Invariants, under bounded clock drift and nothing else about clocks:
+
+- At most one region holds a cell's lease: a proposer proposes only after a majority answered that
+  nobody else holds it, and any two majorities share an acceptor.
+- A holder's lease ends, by its own monotonic clock, before any acceptor's: it counts from before
+  it asked, and gives up DRIFT of the time to live.
+- Epochs only grow: a new holder takes one more than the highest that a majority has accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import psycopg
+
+from regions.failover.link import Link, Unreachable
+
+T = TypeVar("T")
+
+DRIFT = 0.1
+STRAGGLERS = 0.05  # seconds that a majority waits for the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What one acceptor says about one cell's lease. `live`: it has not ended by its clock."""
+
+    cell: str
+    promised: int
+    holder: str | None
+    epoch: int
+    live: bool
+    successor: str | None = None
+    reserved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease that this region holds. `until` is on this process' monotonic clock."""
+
+    cell: str
+    epoch: int
+    ballot: int
+    since: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One cell's lease as a majority sees it; `holder` is None where nobody holds it."""
+
+    holder: str | None
+    epoch: int
+    open: bool
+    answered: int
+    successor: str | None
+
+
+class Acceptor(Protocol):
+    """One failure domain's vote. Every call may raise Unreachable."""
+
+    async def state(self, cells: Sequence[str]) -> list[Accepted]: ...
+
+    async def prepare(self, ballots: Mapping[str, int]) -> dict[str, tuple[bool, Accepted]]: ...
+
+    async def accept(
+        self, proposals: Mapping[str, tuple[int, int]], holder: str, ttl: float
+    ) -> set[str]: ...
+
+    async def release(
+        self, cell: str, holder: str, epoch: int, successor: str | None, reserved: float
+    ) -> None: ...
+
+
+class PostgresAcceptor:
+    """An acceptor in a region's control database; see `replication/sql/lease.sql`."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def state(self, cells: Sequence[str]) -> list[Accepted]:
+        rows = await self._link.fetch(
+            "SELECT cell, promised, holder, epoch, live, successor, reserved"
+            " FROM lease.state(%s::text[])",
+            (list(cells),),
+        )
+        return [Accepted(*row) for row in rows]
+
+    async def prepare(self, ballots: Mapping[str, int]) -> dict[str, tuple[bool, Accepted]]:
+        rows = await self._link.fetch(
+            "SELECT cell, granted, promised, holder, epoch, live"
+            " FROM lease.prepare(%s::text[], %s::bigint[])",
+            (list(ballots), list(ballots.values())),
+        )
+        return {cell: (granted, Accepted(cell, *rest)) for cell, granted, *rest in rows}
+
+    async def accept(
+        self, proposals: Mapping[str, tuple[int, int]], holder: str, ttl: float
+    ) -> set[str]:
+        ballots = [ballot for ballot, _ in proposals.values()]
+        epochs = [epoch for _, epoch in proposals.values()]
+        rows = await self._link.fetch(
+            "SELECT cell FROM lease.accept(%s::text[], %s::bigint[], %s::bigint[], %s,"
+            " make_interval(secs => %s))",
+            (list(proposals), ballots, epochs, holder, ttl),
+        )
+        return {row[0] for row in rows}
+
+    async def release(
+        self, cell: str, holder: str, epoch: int, successor: str | None, reserved: float
+    ) -> None:
+        await self._link.fetch(
+            "SELECT lease.release(%s, %s, %s, %s, make_interval(secs => %s))",
+            (cell, holder, epoch, successor, reserved),
+        )
+
+
+class Leases:
+    """The proposer of one region: reads, acquires, renews and releases, many cells at once."""
+
+    def __init__(
+        self,
+        region: str,
+        node: int,
+        acceptors: Mapping[str, Acceptor],
+        ttl: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._region = region
+        self._node = node
+        self._acceptors = acceptors
+        self._ttl = ttl
+        self._clock = clock
+        self._round = 0
+
+    @property
+    def majority(self) -> int:
+        return len(self._acceptors) // 2 + 1
+
+    async def observe(self, cells: Sequence[str]) -> dict[str, View]:
+        """Each cell's lease, from the acceptors that answer."""
+        answers = await self._ask(lambda acceptor: acceptor.state(cells))
+        by_cell: dict[str, list[Accepted]] = {cell: [] for cell in cells}
+        for answer in answers:
+            for accepted in answer:
+                by_cell[accepted.cell].append(accepted)
+        return {cell: self._view(seen, len(answers)) for cell, seen in by_cell.items()}
+
+    async def acquire(self, cells: Sequence[str]) -> dict[str, Held]:
+        """Try to get these cells' leases; returns those that were got."""
+        if not cells:
+            return {}
+        ballots = {cell: self._next_ballot() for cell in cells}
+        promises = await self._ask(lambda acceptor: acceptor.prepare(ballots))
+        proposals = {}
+        for cell in cells:
+            answers = [answer[cell] for answer in promises if cell in answer]
+            self._learn(accepted.promised for _, accepted in answers)
+            open_to_us = [
+                accepted
+                for granted, accepted in answers
+                if granted and not (accepted.live and accepted.holder != self._region)
+            ]
+            if len(open_to_us) >= self.majority:
+                epoch = max(accepted.epoch for _, accepted in answers) + 1
+                proposals[cell] = (ballots[cell], epoch)
+        return await self._propose(proposals, since=None)
+
+    async def renew(self, held: Iterable[Held]) -> dict[str, Held]:
+        """Extend leases with the ballots that won them; returns those that live on.
+
+        A lease that misses one renewal (a rival's prepare raised the promises) is prepared anew.
+        """
+        held = {lease.cell: lease for lease in held}
+        proposals = {cell: (lease.ballot, lease.epoch) for cell, lease in held.items()}
+        renewed = await self._propose(proposals, since=held)
+        missed = [cell for cell in held if cell not in renewed]
+        if missed:
+            ballots = {cell: self._next_ballot() for cell in missed}
+            promises = await self._ask(lambda acceptor: acceptor.prepare(ballots))
+            again = {}
+            for cell in missed:
+                answers = [answer[cell] for answer in promises if cell in answer]
+                self._learn(accepted.promised for _, accepted in answers)
+                mine = [
+                    accepted
+                    for granted, accepted in answers
+                    if granted
+                    and accepted.holder == self._region
+                    and accepted.epoch == held[cell].epoch
+                ]
+                if len(mine) >= self.majority and self._clock() < held[cell].until:
+                    again[cell] = (ballots[cell], held[cell].epoch)
+            renewed |= await self._propose(again, since=held)
+        return renewed
+
+    async def release(self, lease: Held, *, successor: str | None, reserved: float) -> None:
+        """Let go before the end; `successor` has the first try for `reserved` seconds."""
+        await self._ask(
+            lambda acceptor: acceptor.release(
+                lease.cell, self._region, lease.epoch, successor, reserved
+            )
+        )
+
+    async def _propose(
+        self, proposals: Mapping[str, tuple[int, int]], since: Mapping[str, Held] | None
+    ) -> dict[str, Held]:
+        if not proposals:
+            return {}
+        started = self._clock()
+        answers = await self._ask(
+            lambda acceptor: acceptor.accept(proposals, self._region, self._ttl)
+        )
+        until = started + self._ttl * (1 - DRIFT)
+        return {
+            cell: Held(cell, epoch, ballot, since[cell].since if since else started, until)
+            for cell, (ballot, epoch) in proposals.items()
+            if sum(cell in answer for answer in answers) >= self.majority
+        }
+
+    async def _ask(self, question: Callable[[Acceptor], Coroutine[Any, Any, T]]) -> list[T]:
+        """The acceptors' answers: from a majority on, slow ones are given STRAGGLERS seconds."""
+        waiting = {asyncio.create_task(question(each)) for each in self._acceptors.values()}
+        answers: list[T] = []
+        while waiting:
+            patience = STRAGGLERS if len(answers) >= self.majority else None
+            done, waiting = await asyncio.wait(
+                waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                break
+            for task in done:
+                # A server that refuses (it is starting, or not set up yet) has not voted either.
+                if not isinstance(task.exception(), (Unreachable, psycopg.Error)):
+                    answers.append(task.result())
+        for task in waiting:
+            task.add_done_callback(lambda late: late.cancelled() or late.exception())
+        return answers
+
+    def _view(self, seen: list[Accepted], answered: int) -> View:
+        epoch = max((accepted.epoch for accepted in seen), default=0)
+        votes: dict[str, int] = {}
+        for accepted in seen:
+            if accepted.live and accepted.holder is not None:
+                votes[accepted.holder] = votes.get(accepted.holder, 0) + 1
+        holder = next((who for who, count in votes.items() if count >= self.majority), None)
+        others = sum(count for who, count in votes.items() if who != self._region)
+        successor = next((a.successor for a in seen if a.reserved and a.successor), None)
+        return View(
+            holder=holder,
+            epoch=epoch,
+            open=answered - others >= self.majority,
+            answered=answered,
+            successor=successor,
+        )
+
+    def _next_ballot(self) -> int:
+        """Unique (the node is part of it) and higher than any this proposer has seen."""
+        self._round += 1
+        return self._round << 8 | self._node
+
+    def _learn(self, promised: Iterable[int]) -> None:
+        self._round = max([self._round, *(ballot >> 8 for ballot in promised)])

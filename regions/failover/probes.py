@@ -1,0 +1,116 @@
+"""An external ledger of writes: what was sent through the edge, what was acknowledged and by whom.
+
+RTO and RPO are read from it, never from lag.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from types import TracebackType
+
+import httpx
+import psycopg
+
+from regions.deployment import ADMIN_ROLE, Deployment
+from regions.topology import CellSpec
+
+INTERVAL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """One probe write that was answered with success, by `region`, at monotonic time `at`."""
+
+    id: uuid.UUID
+    region: str
+    at: float
+
+
+def probe_host(deployment: Deployment, cell: str) -> str:
+    """The host name that the edge routes to a cell's writer, as it does a tenant's."""
+    return f"{cell}.cell.{deployment.domain}"
+
+
+def probe_token(deployment: Deployment) -> str:
+    """Only operators may write probes."""
+    return deployment.secrets.derive("probe").hex()
+
+
+class Probes:
+    """Writes to one cell through the edge, one after the other, until the block ends."""
+
+    def __init__(self, deployment: Deployment, spec: CellSpec) -> None:
+        self._deployment = deployment
+        self._spec = spec
+        self._acknowledged: list[Acknowledged] = []
+        self._refused = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write_forever, daemon=True)
+
+    def __enter__(self) -> Probes:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def refused(self) -> int:
+        """How many probes were answered with an error, or not at all."""
+        return self._refused
+
+    def acknowledged(self) -> list[Acknowledged]:
+        return list(self._acknowledged)
+
+    def first_from(self, region: str, *, after: float = 0.0) -> Acknowledged | None:
+        """The first write that `region` acknowledged after that moment."""
+        return next(
+            (ack for ack in self._acknowledged if ack.region == region and ack.at > after), None
+        )
+
+    def last_not_from(self, region: str) -> Acknowledged | None:
+        """The last write that another region acknowledged."""
+        return next((ack for ack in reversed(self._acknowledged) if ack.region != region), None)
+
+    def missing_in(self, region: str) -> int:
+        """How many acknowledged writes `region` does not have: the RPO, in writes."""
+        sent = [ack.id for ack in self._acknowledged]
+        dsn = self._deployment.dsn(region, self._spec.database, ADMIN_ROLE)
+        with psycopg.connect(dsn, connect_timeout=5) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM fabric.probe WHERE id = ANY (%s)", (sent,)
+            ).fetchone()
+        return len(sent) - (row[0] if row else 0)
+
+    def _write_forever(self) -> None:
+        headers = {
+            "Host": probe_host(self._deployment, self._spec.name),
+            "Authorization": f"Bearer {probe_token(self._deployment)}",
+        }
+        url = f"{self._deployment.edge_url}/healthz/probe"
+        with httpx.Client(timeout=2.0, headers=headers, trust_env=False) as client:
+            while not self._stop.is_set():
+                self._write_one(client, url)
+                time.sleep(INTERVAL_SECONDS)
+
+    def _write_one(self, client: httpx.Client, url: str) -> None:
+        identity = uuid.uuid4()
+        try:
+            answer = client.post(url, json={"id": str(identity)})
+        except httpx.HTTPError:
+            self._refused += 1
+            return
+        if answer.status_code == httpx.codes.OK:
+            region = answer.json()["region"]
+            self._acknowledged.append(Acknowledged(identity, region, time.monotonic()))
+        else:
+            self._refused += 1

@@ -1,0 +1,140 @@
+"""One cell's replica in this region: applies what arrives, beats, and works the write gate."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import psycopg
+
+from regions.deployment import AGENT_ROLE, Deployment
+from regions.failover.link import Link, Unreachable
+from regions.replication import apply, housekeeping
+from regions.topology import CellSpec
+
+log = logging.getLogger("meridian.replica")
+
+BEAT_SECONDS = 1.0
+IDLE_SECONDS = 0.5  # an applier that no notification wakes looks anyway
+HOUSEKEEPING_SECONDS = 10.0
+DEAD_LETTER_SECONDS = 5.0
+
+
+class ReplicaWorker:
+    """Runs until cancelled. `applied` grows whenever something was applied."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        region: str,
+        spec: CellSpec,
+        on_applied: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.spec = spec
+        self._deployment = deployment
+        self._node = deployment.region(region).node
+        self._dsn = deployment.dsn(region, spec.database, AGENT_ROLE)
+        self._steer = Link(f"{spec.name} in {region}", self._dsn, timeout=1.0)
+        self._origins = [deployment.region(name).node for name in spec.regions if name != region]
+        self._on_applied = on_applied
+        self._beat_at: float | None = None
+        self.handing_over = False
+
+    @property
+    def writable(self) -> bool:
+        """Whether a real write went through lately: a ping would not notice a full disk."""
+        return self._beat_at is not None and time.monotonic() - self._beat_at < 3 * BEAT_SECONDS
+
+    async def run(self) -> None:
+        await asyncio.gather(self._beat_forever(), self._apply_forever())
+
+    async def close(self) -> None:
+        await self._steer.close()
+
+    async def open_gate(self, epoch: int, until: datetime) -> None:
+        """Let transactions commit until `until`, a time on this database server's clock."""
+        await self._steer.fetch(
+            "UPDATE fabric.gate SET epoch = %s, valid_until = %s"
+            " WHERE epoch < %s OR (epoch = %s AND valid_until < %s)",
+            (epoch, until, epoch, epoch, until),
+        )
+
+    async def close_gate(self) -> int:
+        """Stop all commits; returns the heartbeat that comes after the last one in the log.
+
+        The lock waits for every transaction that has passed the gate, and is bounded: one that
+        sits idle must not keep a switchover waiting. Raises Unreachable.
+        """
+
+        async def work(connection: psycopg.AsyncConnection[tuple[int]]) -> int:
+            async with connection.transaction():
+                await connection.execute("SET LOCAL lock_timeout = '900ms'")
+                await connection.execute("LOCK TABLE fabric.gate IN ACCESS EXCLUSIVE MODE")
+                await connection.execute("UPDATE fabric.gate SET valid_until = '-infinity'")
+                cursor = await connection.execute(housekeeping.BEAT, (self._node,))
+                row = await cursor.fetchone()
+            assert row is not None  # noqa: S101 - RETURNING of one inserted row
+            return row[0]
+
+        return await self._steer.use(work, timeout=1.5)
+
+    async def shut(self) -> None:
+        """Stop commits without waiting for those in flight: the lease is lost anyway."""
+        await self._steer.fetch("UPDATE fabric.gate SET valid_until = '-infinity'")
+
+    async def drained(self) -> bool:
+        """Whether everything that has arrived is applied."""
+        rows = await self._steer.fetch(housekeeping.BACKLOG)
+        return rows[0][0] == 0
+
+    async def beat(self) -> int:
+        """Write a heartbeat; returns its number in the log."""
+        rows = await self._steer.fetch(housekeeping.BEAT, (self._node,))
+        self._beat_at = time.monotonic()
+        return int(rows[0][0])
+
+    async def _beat_forever(self) -> None:
+        while True:
+            try:
+                await self.beat()
+            except (Unreachable, psycopg.Error) as error:
+                log.warning("%s: heartbeat failed: %s", self.spec.name, error)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _apply_forever(self) -> None:
+        while True:
+            try:
+                connection = await apply.open_session(self._dsn)
+                try:
+                    await connection.execute("LISTEN fabric")
+                    await self._apply_on(connection)
+                finally:
+                    await connection.close()
+            except psycopg.Error as error:
+                log.warning("%s: applying paused: %s", self.spec.name, error)
+                await asyncio.sleep(IDLE_SECONDS)
+
+    async def _apply_on(self, connection: apply.Connection) -> None:
+        chores = {
+            housekeeping.prune: (HOUSEKEEPING_SECONDS, 0.0),
+            apply.retry_dead_letters: (DEAD_LETTER_SECONDS, 0.0),
+        }
+        while True:
+            busy = False
+            for origin in self._origins:
+                step = await apply.step(connection, origin)
+                if step.rows:
+                    self._on_applied()
+                if step.parked:
+                    log.error("%s: %d changes parked", self.spec.name, step.parked)
+                busy = busy or step.more
+            for chore, (every, due) in chores.items():
+                if time.monotonic() >= due:
+                    await chore(connection)
+                    chores[chore] = (every, time.monotonic() + every)
+            if not busy:
+                async for _ in connection.notifies(timeout=IDLE_SECONDS, stop_after=1):
+                    pass

@@ -1,0 +1,104 @@
+"""Installs the fabric in one cell database, and the lease acceptor in a control database.
+
+Idempotent; runs as the owner, so the application role can touch none of it.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from regions.deployment import AGENT_ROLE, APP_ROLE, OWNER_ROLE
+from regions.replication.capture import attach_table
+from regions.topology import CellSpec
+
+Connection = psycopg.Connection[Any]
+
+PUBLICATION = "fabric"
+
+CALLABLE_BY_APP = (
+    "fabric.commit_position()",
+    "fabric.confirmed_by(pg_lsn)",
+    "fabric.may_write()",
+    "fabric.write_probe(uuid)",
+)
+
+
+def script(name: str) -> sql.SQL:
+    """One of this package's SQL files."""
+    # The text is this package's own: nothing from outside is ever part of it.
+    text = resources.files("regions.replication").joinpath("sql", name).read_text()
+    return sql.SQL(text)  # type: ignore[arg-type]
+
+
+def install(connection: Connection, spec: CellSpec, *, region: str, node: int) -> None:
+    """Make this database a replica of `spec` in `region`, whose stamps carry `node`."""
+    for name in ("fabric.sql", "merge.sql", "capture.sql"):
+        connection.execute(script(name))
+    connection.execute(
+        "INSERT INTO fabric.member (cell, region, node) VALUES (%s, %s, %s)"
+        " ON CONFLICT (single) DO NOTHING",
+        (spec.name, region, node),
+    )
+    if not spec.policy.leased:
+        connection.execute("UPDATE fabric.gate SET valid_until = 'infinity'")
+    grant(connection)
+    attach_table(connection, "fabric", "probe", node=node, tenant=None)
+    create_publication(connection)
+
+
+def install_leases(connection: Connection) -> None:
+    """Make the control database `connection` is on an acceptor of leases."""
+    connection.execute(script("lease.sql"))
+    connection.execute(
+        sql.SQL(
+            "GRANT USAGE ON SCHEMA lease TO {agent}, {app};"
+            "REVOKE ALL ON ALL TABLES IN SCHEMA lease FROM {app};"
+            "GRANT ALL ON ALL TABLES IN SCHEMA lease TO {agent};"
+            "GRANT SELECT ON lease.event TO {app}"
+        ).format(agent=sql.Identifier(AGENT_ROLE), app=sql.Identifier(APP_ROLE))
+    )
+
+
+def grant(connection: Connection) -> None:
+    """The agent works on everything in `fabric`; the application calls three functions."""
+    names = {"agent": sql.Identifier(AGENT_ROLE), "app": sql.Identifier(APP_ROLE)}
+    connection.execute(
+        sql.SQL(
+            "REVOKE ALL ON ALL FUNCTIONS IN SCHEMA fabric FROM PUBLIC;"
+            "GRANT USAGE ON SCHEMA fabric TO {agent}, {app};"
+            "GRANT ALL ON ALL TABLES IN SCHEMA fabric TO {agent};"
+            "REVOKE ALL ON ALL TABLES IN SCHEMA fabric FROM {app};"
+            "GRANT ALL ON ALL SEQUENCES IN SCHEMA fabric TO {agent};"
+            "REVOKE ALL ON ALL SEQUENCES IN SCHEMA fabric FROM {app};"
+            "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA fabric TO {agent}"
+        ).format(**names)
+    )
+    for function in CALLABLE_BY_APP:
+        connection.execute(
+            sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(
+                sql.SQL(function),  # type: ignore[arg-type]
+                names["app"],
+            )
+        )
+
+
+def create_publication(connection: Connection) -> None:
+    """Publish the log's inserts; `arrival` is left out, so each receiver numbers its own."""
+    known = connection.execute("SELECT 1 FROM pg_publication WHERE pubname = %s", (PUBLICATION,))
+    if known.fetchone() is None:
+        connection.execute(
+            sql.SQL(
+                "CREATE PUBLICATION {} FOR TABLE fabric.change"
+                " (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, state)"
+                " WITH (publish = 'insert')"
+            ).format(sql.Identifier(PUBLICATION))
+        )
+
+
+def become_owner(connection: Connection) -> None:
+    """Let an administrator's session create objects that belong to the owner role."""
+    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER_ROLE)))

@@ -1,0 +1,116 @@
+-- The fabric's objects in one cell database: who this replica is, the write gate, the change log,
+-- what has been applied, tombstones, the conflict ledger and dead letters. Idempotent.
+-- A stamp is a hybrid logical clock in one bigint: microseconds since 2020 << 8 | node.
+
+CREATE SCHEMA IF NOT EXISTS fabric;
+
+CREATE TABLE IF NOT EXISTS fabric.member (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    cell text NOT NULL,
+    region text NOT NULL,
+    node smallint NOT NULL CHECK (node BETWEEN 1 AND 31)
+);
+
+-- Until when this replica may commit. A leased cell's agent keeps moving `valid_until`;
+-- an active-active cell's stays at infinity.
+CREATE TABLE IF NOT EXISTS fabric.gate (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    epoch bigint NOT NULL DEFAULT 0,
+    valid_until timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO fabric.gate DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+CREATE SEQUENCE IF NOT EXISTS fabric.clock MINVALUE 0 START 0;   -- newest microsecond seen
+CREATE SEQUENCE IF NOT EXISTS fabric.change_seq;
+CREATE SEQUENCE IF NOT EXISTS fabric.arrival;
+
+-- The log: what this replica wrote (origin = own node) and what its peers sent. Only inserts are
+-- published. `arrival` is not: each replica numbers what it receives, which is commit order.
+CREATE TABLE IF NOT EXISTS fabric.change (
+    origin smallint NOT NULL,
+    seq bigint NOT NULL,
+    xact xid8 NOT NULL,
+    stamp bigint NOT NULL,
+    epoch bigint NOT NULL,
+    op "char" NOT NULL CHECK (op IN ('I', 'U', 'D', 'H')),
+    lead boolean NOT NULL,
+    tenant uuid,
+    rel text,
+    state jsonb,
+    arrival bigint NOT NULL DEFAULT nextval('fabric.arrival'),
+    PRIMARY KEY (origin, seq)
+);
+CREATE INDEX IF NOT EXISTS change_by_arrival ON fabric.change (origin, arrival);
+
+-- Wakes the applier when something has arrived; fires in the apply worker only.
+CREATE OR REPLACE FUNCTION fabric.announce() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_catalog.pg_notify('fabric', NEW.origin::pg_catalog.text);
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER announce AFTER INSERT ON fabric.change
+    FOR EACH ROW WHEN (NEW.lead) EXECUTE FUNCTION fabric.announce();
+ALTER TABLE fabric.change ENABLE REPLICA TRIGGER announce;
+
+-- One row a writing transaction: its stamp, and the place where the gate is checked at commit.
+CREATE UNLOGGED TABLE IF NOT EXISTS fabric.txn (
+    xact xid8 PRIMARY KEY,
+    stamp bigint NOT NULL,
+    epoch bigint NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS fabric.relation (
+    rel text PRIMARY KEY,
+    key text[] NOT NULL,
+    columns text[] NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS fabric.watermark (
+    origin smallint PRIMARY KEY,
+    region text NOT NULL,
+    arrival bigint NOT NULL DEFAULT 0,
+    heartbeat bigint NOT NULL DEFAULT 0,      -- seq of the origin's newest applied heartbeat
+    stamp bigint NOT NULL DEFAULT 0,
+    at timestamptz
+);
+
+CREATE TABLE IF NOT EXISTS fabric.tombstone (
+    rel text NOT NULL,
+    pk jsonb NOT NULL,
+    stamp bigint NOT NULL,
+    tenant uuid,
+    state jsonb NOT NULL,       -- kept so that a later write than the deletion revives a whole row
+    PRIMARY KEY (rel, pk)
+);
+
+-- Every value that a merge discarded although its writer never saw the winner.
+CREATE TABLE IF NOT EXISTS fabric.conflict (
+    rel text NOT NULL,
+    pk jsonb NOT NULL,
+    field text NOT NULL,
+    loser_stamp bigint NOT NULL,
+    loser jsonb,
+    winner_stamp bigint NOT NULL,
+    winner jsonb,
+    rule text NOT NULL,
+    tenant uuid,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (rel, pk, field, loser_stamp)
+);
+
+CREATE TABLE IF NOT EXISTS fabric.dead_letter (
+    origin smallint NOT NULL,
+    seq bigint NOT NULL,
+    reason text NOT NULL,
+    attempts integer NOT NULL DEFAULT 1,
+    first_at timestamptz NOT NULL DEFAULT now(),
+    last_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (origin, seq)
+);
+
+-- A real, replicated write that health checks, failover and drills make.
+CREATE TABLE IF NOT EXISTS fabric.probe (
+    id uuid PRIMARY KEY,
+    region text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+);

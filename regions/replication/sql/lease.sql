@@ -1,0 +1,83 @@
+-- One acceptor of PaxosLease (Trencséni, Gazsó, Reinhardt 2012, arXiv:1209.4187) in a region's
+-- control database, never replicated. Ballots and epochs are durable, so a restart needs no wait;
+-- an accepted lease expires by this server's own clock, `ttl` after it was accepted.
+
+CREATE SCHEMA IF NOT EXISTS lease;
+
+CREATE TABLE IF NOT EXISTS lease.acceptor (
+    cell text PRIMARY KEY,
+    promised bigint NOT NULL DEFAULT 0,
+    ballot bigint NOT NULL DEFAULT 0,
+    holder text,
+    epoch bigint NOT NULL DEFAULT 0,
+    expires_at timestamptz NOT NULL DEFAULT '-infinity',
+    successor text,                                     -- a planned switchover's target …
+    reserved_until timestamptz NOT NULL DEFAULT '-infinity'   -- … has the first try until then
+);
+
+-- What agents are asked to do with this region's leases, and what they did and why.
+CREATE TABLE IF NOT EXISTS lease.request (
+    id uuid PRIMARY KEY,
+    cell text NOT NULL,
+    target text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('hand_over', 'take')),
+    forced boolean NOT NULL DEFAULT false,      -- let go even if the target did not catch up
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    outcome text
+);
+CREATE TABLE IF NOT EXISTS lease.event (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    region text NOT NULL,
+    cell text NOT NULL,
+    action text NOT NULL,
+    reason text NOT NULL,
+    epoch bigint
+);
+
+CREATE OR REPLACE FUNCTION lease.state(wanted text[] DEFAULT NULL)
+RETURNS TABLE (cell text, promised bigint, ballot bigint, holder text, epoch bigint, live boolean,
+               successor text, reserved boolean)
+LANGUAGE sql AS $$
+    SELECT cell, promised, ballot, holder, epoch, expires_at > clock_timestamp(), successor,
+           reserved_until > clock_timestamp()
+      FROM lease.acceptor WHERE wanted IS NULL OR cell = ANY (wanted)
+$$;
+
+-- Phase 1, for many cells in one message: promise, and tell what was accepted before.
+CREATE OR REPLACE FUNCTION lease.prepare(cells text[], ballots bigint[])
+RETURNS TABLE (cell text, granted boolean, promised bigint, holder text, epoch bigint, live boolean)
+LANGUAGE sql AS $$
+    INSERT INTO lease.acceptor AS a (cell, promised)
+    SELECT c, b FROM unnest(cells, ballots) AS u(c, b) ORDER BY c
+    ON CONFLICT (cell) DO UPDATE SET promised = greatest(a.promised, EXCLUDED.promised)
+    RETURNING a.cell, a.promised = ballots[array_position(cells, a.cell)], a.promised, a.holder,
+              a.epoch, a.expires_at > clock_timestamp()
+$$;
+
+-- Phase 2, and renewal: accept unless a higher ballot was promised since.
+CREATE OR REPLACE FUNCTION lease.accept(
+    cells text[], ballots bigint[], epochs bigint[], new_holder text, ttl interval)
+RETURNS TABLE (cell text)
+LANGUAGE sql AS $$
+    UPDATE lease.acceptor AS a
+       SET promised = b, ballot = b, epoch = e, holder = new_holder,
+           expires_at = clock_timestamp() + ttl, successor = NULL, reserved_until = '-infinity'
+      FROM unnest(cells, ballots, epochs) AS u(c, b, e)
+     WHERE a.cell = c AND a.promised <= b
+    RETURNING a.cell
+$$;
+
+-- The holder lets go, and may name who shall have the first try.
+CREATE OR REPLACE FUNCTION lease.release(
+    which text, of_holder text, of_epoch bigint, to_region text, reserved interval)
+RETURNS boolean LANGUAGE sql AS $$
+    WITH done AS (
+        UPDATE lease.acceptor
+           SET expires_at = '-infinity', successor = to_region,
+               reserved_until = CASE WHEN to_region IS NULL THEN '-infinity'::timestamptz
+                                     ELSE clock_timestamp() + reserved END
+         WHERE cell = which AND holder = of_holder AND epoch = of_epoch
+        RETURNING 1
+    ) SELECT EXISTS (SELECT FROM done)
+$$;

@@ -1,0 +1,82 @@
+"""What is sent in front of a statement, and when nothing may be sent at all.
+
+Guarantees that a cell's statement carries the tenant that is in scope when it runs (not when its
+queryset was built), signed for that cell only, and that the application role runs nothing
+without one.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from uuid import UUID
+
+from regions.deployment import APP_ROLE
+from tenants.context import current_tenant_or_none
+from tenants.directory import TenantRecord
+from tenants.errors import NoTenantError, WrongTenantError
+
+# A context that leaks (a log, a core dump) is worthless after this; a transaction that runs
+# longer is unaffected, because each statement brings a new one.
+LIFETIME_SECONDS = 300
+RENEW_SECONDS = 60
+
+
+def sign_context(key: bytes, tenant: UUID, expiry: int) -> str:
+    """`<uuid>.<expiry>.<hmac>`, as `tenancy.current_tenant()` checks it."""
+    claim = f"{tenant}.{expiry}"
+    return f"{claim}.{hmac.digest(key, claim.encode(), 'sha256').hex()}"
+
+
+def context_statement(key: bytes, tenant: UUID, schema: str, expiry: int) -> bytes:
+    """The statement that puts a transaction under a tenant. It yields exactly one result.
+
+    It ends its line, so that PostgreSQL's error excerpts (`LINE 2: …`) never show the signature.
+    """
+    path = '"' + schema.replace('"', '""') + '"'
+    quoted = path.replace("'", "''")
+    return (
+        f"SELECT set_config('meridian.context', '{sign_context(key, tenant, expiry)}', true), "
+        f"set_config('search_path', '{quoted}', true);\n"
+    ).encode()
+
+
+@lru_cache(maxsize=4096)
+def _cached_statement(key: bytes, tenant: UUID, schema: str, slot: int) -> bytes:
+    return context_statement(key, tenant, schema, slot * RENEW_SECONDS + LIFETIME_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class CellContext:
+    """One connection's cell: who it is for, and the key that its databases trust."""
+
+    cell: str
+    role: str
+    key: bytes
+
+    def tenant(self) -> TenantRecord | None:
+        """The tenant that the next statement is for; None only for an operator's connection."""
+        tenant = current_tenant_or_none()
+        if tenant is None:
+            if self.role == APP_ROLE:
+                raise NoTenantError(
+                    f"A statement for cell {self.cell!r} has no tenant in context: wrap the code "
+                    "in `tenant_scope(tenant)` or run it through `manage.py tenant exec`."
+                )
+            return None
+        if tenant.cell != self.cell:
+            raise WrongTenantError(
+                f"Tenant {tenant.slug!r} lives in cell {tenant.cell!r}, but this connection is "
+                f"for cell {self.cell!r}: evaluate querysets inside the scope they belong to."
+            )
+        return tenant
+
+    def statement(self) -> bytes | None:
+        """What to send in front of a statement now."""
+        tenant = self.tenant()
+        if tenant is None:
+            return None
+        slot = int(time.time()) // RENEW_SECONDS
+        return _cached_statement(self.key, tenant.id, tenant.schema, slot)

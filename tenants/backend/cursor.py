@@ -1,0 +1,96 @@
+"""A client-side-binding cursor that sends the tenant's context with each statement.
+
+Guarantees: one message and one round trip a statement, as without tenants; the context ends with
+the transaction; whatever can't carry it in one message is preceded by it inside a transaction,
+and refused outside of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.db.backends.postgresql.base import CursorMixin
+from psycopg import ClientCursor, NotSupportedError
+from psycopg.pq import TransactionStatus
+
+from tenants.backend.context import CellContext
+
+if TYPE_CHECKING:
+    from psycopg import Copy
+    from psycopg._queries import PostgresQuery
+    from psycopg.abc import Params, Query
+    from psycopg.pq.abc import PGresult
+
+# They move within a transaction and touch no row. `ROLLBACK TO` must work in a failed one.
+_TRANSACTION_CONTROL = (b"SAVEPOINT ", b"RELEASE SAVEPOINT ", b"ROLLBACK TO SAVEPOINT ")
+
+
+class TenantCursor(CursorMixin, ClientCursor[Any]):
+    """`context` is None on connections that need no tenant."""
+
+    context: CellContext | None = None
+    _skipped = 0
+
+    def _execute_send(self, query: PostgresQuery, **options: Any) -> None:
+        prefix = self._prefix(query.query)
+        self._skipped = 0
+        if prefix is not None:
+            if options.get("force_extended") or self._conn._pipeline:
+                raise NotSupportedError(
+                    "A tenant's statements use the simple protocol: use execute() instead of "
+                    "stream() or a pipeline."
+                )
+            query.query = prefix + query.query
+            self._skipped = 1
+        super()._execute_send(query, **options)
+
+    def _set_results(self, results: list[PGresult]) -> None:
+        # An empty statement has no result of its own.
+        super()._set_results(results[self._skipped :] or results)
+
+    def _prefix(self, statement: bytes) -> bytes | None:
+        if self.context is None or statement.startswith(_TRANSACTION_CONTROL):
+            return None
+        # A failed transaction accepts nothing but its end: not even the context.
+        if self._pgconn.transaction_status == TransactionStatus.INERROR:
+            return None
+        return self.context.statement()
+
+    def executemany(
+        self, query: Query, params_seq: Iterable[Params], *, returning: bool = False
+    ) -> None:
+        """All rows in one message: atomic also outside a transaction block."""
+        if self.context is None or self.context.tenant() is None:
+            super().executemany(query, params_seq, returning=returning)
+            return
+        statements = [self.mogrify(query, params) for params in params_seq]
+        if not statements:
+            return
+        self.execute(";\n".join(statements))
+        if not returning:
+            counts = [result.command_tuples or 0 for result in self._results]
+            self._results.clear()
+            self.pgresult = None
+            self._rowcount = sum(counts)
+
+    @contextmanager
+    def copy(
+        self, statement: Query, params: Params | None = None, **options: Any
+    ) -> Iterator[Copy]:
+        """COPY must be alone in its message: the context goes first, within the transaction."""
+        prefix = self._prefix(b"")
+        if prefix is not None:
+            if self._conn.autocommit and self._pgconn.transaction_status == TransactionStatus.IDLE:
+                raise NotSupportedError(
+                    "COPY for a tenant needs a transaction to carry its context: wrap it in "
+                    "`transaction.atomic(using=…)`."
+                )
+            self.execute("")
+        context, self.context = self.context, None
+        try:
+            with super().copy(statement, params, **options) as copy:
+                yield copy
+        finally:
+            self.context = context

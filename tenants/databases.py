@@ -1,0 +1,116 @@
+"""Database aliases of cells, made when they are first needed.
+
+An alias names one cell's replica in one region under one role (`cell:eu-shared@eu-west`). Adding
+a cell needs no restart and no settings; connections stay Django's, one a thread and alias.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+
+from regions.deployment import (
+    APP_ROLE,
+    CONTROL_CELL,
+    CONTROL_DATABASE,
+    OWNER_ROLE,
+    Deployment,
+)
+from regions.errors import DeploymentError, NoWriter
+from regions.topology import CellSpec, Lease, TenancyMode, database_name, read_leases
+
+_registering = threading.Lock()
+
+
+def deployment() -> Deployment:
+    """The deployment of this process. Raises DeploymentError when there is none."""
+    if settings.MERIDIAN_DEPLOYMENT is None:
+        raise DeploymentError("There is no deployment here: start the fleet with `make up` first.")
+    return settings.MERIDIAN_DEPLOYMENT
+
+
+def leases() -> dict[str, Lease]:
+    """The newest known writer of each leased cell."""
+    return read_leases(site.map_dir for site in deployment().regions.values())
+
+
+def cell_alias(cell: str, *, region: str | None = None, role: str = APP_ROLE) -> str:
+    """The alias of `cell`'s replica in `region`.
+
+    Without a region: this process' own if the cell has a replica there, else the cell's writer.
+    """
+    from tenants.seams import cell_spec
+
+    if region is None:
+        region = _usual_region(cell_spec(cell))
+    suffix = ":owner" if role == OWNER_ROLE else ""
+    alias = f"cell:{cell}@{region}{suffix}"
+    if alias not in connections.settings:
+        place = {"cell": cell, "mode": cell_spec(cell).mode.value, "region": region, "role": role}
+        register(alias, database_name(cell), region, role, place=place)
+    return alias
+
+
+def register_cell(spec: CellSpec, region: str, role: str = APP_ROLE) -> str:
+    """The same for a cell that is not in the registry yet."""
+    suffix = ":owner" if role == OWNER_ROLE else ""
+    alias = f"cell:{spec.name}@{region}{suffix}"
+    place = {"cell": spec.name, "mode": spec.mode.value, "region": region, "role": role}
+    register(alias, spec.database, region, role, place=place)
+    return alias
+
+
+def control_writer_alias() -> str:
+    """The control cell where it can be written now: `default` unless that is in another region."""
+    lease = leases().get(CONTROL_CELL)
+    if lease is None:
+        return "default"
+    at = deployment().postgres_endpoint(lease.writer)
+    default = connections.settings["default"]
+    if (default["HOST"], str(default["PORT"])) == (at.host, str(at.port)):
+        return "default"
+    alias = f"control@{lease.writer}"
+    register(alias, CONTROL_DATABASE, lease.writer, APP_ROLE)
+    return alias
+
+
+def register(
+    alias: str, database: str, region: str, role: str, *, place: dict[str, str] | None = None
+) -> None:
+    """Make the alias known to Django. Other threads may be walking the old table: replace it."""
+    where = deployment()
+    at = where.postgres_endpoint(region, seen_from=settings.MERIDIAN_REGION)
+    with _registering:
+        if alias in connections.settings:
+            return
+        entry: dict[str, Any] = {
+            **connections.settings["default"],
+            "NAME": database,
+            "USER": role,
+            "PASSWORD": where.password(role),
+            "HOST": at.host,
+            "PORT": str(at.port),
+            "DISABLE_SERVER_SIDE_CURSORS": True,
+            "MERIDIAN": place,
+        }
+        connections.settings = {**connections.settings, alias: entry}
+
+
+def close(alias: str) -> None:
+    """End this thread's connection, if it has one: a database can't be dropped under it."""
+    if alias in connections.settings:
+        connections[alias].close()
+
+
+def _usual_region(spec: CellSpec) -> str:
+    if settings.MERIDIAN_REGION in spec.regions:
+        return settings.MERIDIAN_REGION
+    lease = leases().get(spec.name)
+    if lease is not None:
+        return lease.writer
+    if spec.policy.leased and spec.mode is not TenancyMode.CONTROL and settings.MERIDIAN_REGION:
+        raise NoWriter(f"Cell {spec.name!r} has no writer now: try again in a few seconds.")
+    return spec.regions[0]

@@ -1,0 +1,44 @@
+"""Tenants and cells as commands print them: the shapes that outside checks rely on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regions.models import Cell
+from tenants.databases import leases
+from tenants.models import Tenant
+
+
+def tenant_document(tenant: Tenant) -> dict[str, Any]:
+    """What `tenant create` and `tenant show` print."""
+    hosts = [domain.host for domain in tenant.domains.all()]
+    return {
+        "id": str(tenant.id),
+        "slug": tenant.slug,
+        "mode": tenant.mode,
+        "cell": tenant.cell_id,
+        "host": hosts[0] if hosts else None,
+        "regions": tenant.cell.region_names,
+        "writer": writer_of(tenant.cell),
+        "policy": tenant.cell.policy,
+        "residency": tenant.residency,
+        "state": tenant.state,
+    }
+
+
+def cell_document(cell: Cell) -> dict[str, Any]:
+    """A line of `cell list`."""
+    return {
+        "name": cell.name,
+        "mode": cell.mode,
+        "policy": cell.policy,
+        "regions": cell.region_names,
+        "writer": writer_of(cell),
+        "state": cell.state,
+    }
+
+
+def writer_of(cell: Cell) -> str | None:
+    """None when nobody holds the lease, and where every region writes."""
+    lease = leases().get(cell.name)
+    return lease.writer if lease else None

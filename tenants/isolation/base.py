@@ -1,0 +1,96 @@
+"""What a tenancy mode must be able to do, and the steps that the modes share.
+
+Every step is idempotent and runs in each replica: structure is not replicated. A run that broke
+is simply repeated.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from uuid import UUID
+
+from django.conf import settings
+
+from regions import cells
+from regions.replication import capture
+from regions.topology import CellSpec
+from tenants.databases import deployment
+from tenants.directory import TenantRecord
+from tenants.isolation import tenancy
+from tenants.isolation.catalog import REFERENCE_TABLES, read_tables
+from tenants.isolation.migrating import migrate
+from tenants.isolation.owner import Connection, owner, run_all
+from tenants.isolation.policies import open_schema, restrict_reference_tables, secure_tables
+from tenants.isolation.rewrite import share_tables
+
+Progress = Callable[[str, int], None]
+
+
+class Isolation(ABC):
+    """How one cell keeps its tenants apart."""
+
+    def __init__(self, spec: CellSpec) -> None:
+        self.spec = spec
+
+    def prepare_cell(self, progress: Progress) -> None:
+        """In databases that exist: whatever is there before the first tenant."""
+        for region in self.spec.regions:
+            progress(f"isolation in {region}", 30)
+            key = deployment().context_key(self.spec.name)
+            with owner(self.spec, region) as connection:
+                tenancy.install(connection, key)
+            with cells.administrator(deployment(), region, self.spec.database) as administrator:
+                tenancy.hide_activity(administrator)
+
+    @abstractmethod
+    def prepare_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
+        """Everything that a tenant needs in its cell, in each replica."""
+
+    @abstractmethod
+    def remove_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
+        """Everything of the tenant, in each replica."""
+
+    def lacking(self) -> list[str]:
+        """What keeps a table from being isolated, one sentence each; [] when all is well."""
+        found = []
+        for region in self.spec.regions:
+            with owner(self.spec, region) as connection:
+                for schema, tenant in self._schemas(connection):
+                    found += [f"{region}: {text}" for text in missing(connection, schema, tenant)]
+        return found
+
+    @abstractmethod
+    def _schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
+        """The schemas with tenant tables, and whose they are (None: all tenants')."""
+
+    def build(self, region: str, schema: str, tenant: TenantRecord | None) -> None:
+        """Tables, isolation, capture: in this order, in one replica."""
+        with owner(self.spec, region) as connection:
+            migrate(connection, self.spec, region, schema=schema, tenant=tenant)
+            secure(connection, schema, tenant.id if tenant else None)
+            capture.attach(
+                connection,
+                schema,
+                node=deployment().region(region).node,
+                tenant_column=None if tenant else "tenant_id",
+                tenant=tenant.id if tenant else None,
+                local_tables=settings.MERIDIAN_LOCAL_TABLES,
+            )
+
+
+def secure(connection: Connection, schema: str, tenant: UUID | None) -> None:
+    """Put each table of the schema that lacks something under isolation."""
+    tables = read_tables(connection, schema)
+    present = {table.name for table in read_tables(connection, schema, without=())}
+    statements = share_tables(tables) if tenant is None else []
+    statements += secure_tables(tables, tenant)
+    statements += restrict_reference_tables(schema, present & REFERENCE_TABLES)
+    run_all(connection, [*open_schema(schema), *statements])
+
+
+def missing(connection: Connection, schema: str, tenant: UUID | None) -> list[str]:
+    """The statements that isolation still lacks there: [] when every table is isolated."""
+    tables = read_tables(connection, schema)
+    statements = share_tables(tables) if tenant is None else []
+    return statements + secure_tables(tables, tenant)

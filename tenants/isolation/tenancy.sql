@@ -1,0 +1,47 @@
+-- Who may see whose rows: the check of the signed tenant context, in each cell database.
+-- Run as the database's owner; safe to repeat. The key is filled in by `install`.
+CREATE SCHEMA IF NOT EXISTS tenancy;
+REVOKE ALL ON SCHEMA tenancy FROM PUBLIC;
+GRANT USAGE ON SCHEMA tenancy TO meridian_app, meridian_agent;
+
+-- The HMAC key, already combined with the inner and outer pad: two built-in sha256() calls make
+-- the HMAC, without an extension. Only the owner reads it.
+CREATE TABLE IF NOT EXISTS tenancy.secret (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    inner_pad bytea NOT NULL,
+    outer_pad bytea NOT NULL
+);
+REVOKE ALL ON tenancy.secret FROM PUBLIC, meridian_app, meridian_agent;
+
+-- NULL without a context; raises when one was made up. Everything is found in pg_catalog or by
+-- its full name, whatever search_path the caller has.
+CREATE OR REPLACE FUNCTION tenancy.current_tenant() RETURNS uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    context text := current_setting('meridian.context', true);
+    parts text[];
+    expected bytea;
+BEGIN
+    IF context IS NULL OR context = '' THEN
+        RETURN NULL;
+    END IF;
+    parts := string_to_array(context, '.');
+    SELECT sha256(secret.outer_pad
+                  || sha256(secret.inner_pad || convert_to(parts[1] || '.' || parts[2], 'UTF8')))
+        INTO expected FROM tenancy.secret;
+    IF cardinality(parts) <> 3 OR expected IS NULL
+       OR encode(expected, 'hex') <> parts[3] THEN
+        RAISE EXCEPTION 'the tenant context is not genuine'
+            USING ERRCODE = 'MTN01', HINT = 'Only the platform signs contexts, one cell each.';
+    END IF;
+    IF parts[2]::bigint < extract(epoch FROM clock_timestamp()) THEN
+        RAISE EXCEPTION 'the tenant context has expired' USING ERRCODE = 'MTN01';
+    END IF;
+    RETURN parts[1]::uuid;
+END
+$body$;
+
+REVOKE ALL ON FUNCTION tenancy.current_tenant() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tenancy.current_tenant() TO meridian_app, meridian_owner;

@@ -1,0 +1,10 @@
+"""What can be done with a tenant: one verb a module."""
+
+from tenants.lifecycle.create_cell import create_cell
+from tenants.lifecycle.erase import erase
+from tenants.lifecycle.issue_token import issue_token
+from tenants.lifecycle.provision import provision
+from tenants.lifecycle.resume import resume
+from tenants.lifecycle.suspend import suspend
+
+__all__ = ["create_cell", "erase", "issue_token", "provision", "resume", "suspend"]

@@ -1,0 +1,142 @@
+"""`manage.py tenant VERB`: onboard, look at, suspend, erase; run a command for a tenant."""
+
+from __future__ import annotations
+
+import getpass
+from argparse import REMAINDER, ArgumentParser
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from regions.cli import VerbCommand
+from regions.topology import TenancyMode, WritePolicy
+from tenants import lifecycle, tokens
+from tenants.context import tenant_scope
+from tenants.documents import tenant_document
+from tenants.errors import InvalidRequest, TenantsError
+from tenants.models import Tenant
+from tenants.seams import find_tenant, record_for
+
+MODES = [mode.value for mode in TenancyMode if mode is not TenancyMode.CONTROL]
+
+
+class Command(VerbCommand):
+    help = "Tenants: onboard, look at, suspend, resume, erase"
+    platform_errors = (TenantsError, *VerbCommand.platform_errors)
+    verbs: ClassVar[Mapping[str, str]] = {
+        "create": "onboard a tenant; it is usable in each of its regions when this ends",
+        "list": "all tenants",
+        "show": "one tenant",
+        "token": "issue an API token",
+        "exec": "run a management command for a tenant: tenant exec SLUG -- COMMAND …",
+        "suspend": "close its doors, keep its data",
+        "resume": "open them again",
+        "erase": "delete its data in every replica, for good",
+    }
+
+    def add_create(self, parser: ArgumentParser) -> None:
+        _slug(parser)
+        parser.add_argument("--mode", required=True, choices=MODES)
+        parser.add_argument("--cell", help="an existing cell; without it a lawful one is found")
+        parser.add_argument("--residency", metavar="POLICY", help="EU, DE, EU:ADEQUATE, US …")
+        parser.add_argument("--policy", choices=[policy.value for policy in WritePolicy])
+        parser.add_argument("--regions", help="only these regions, comma-separated")
+
+    def do_create(self, slug: str, **options: Any) -> dict[str, Any]:
+        tenant = lifecycle.provision(
+            slug,
+            mode=options["mode"],
+            cell=options["cell"],
+            residency=options["residency"],
+            policy=options["policy"],
+            regions=options["regions"].split(",") if options["regions"] else None,
+            actor=actor(),
+            progress=self._step,
+        )
+        return {**tenant_document(tenant), "api_token": tokens.issue(tenant)}
+
+    def do_list(self, **options: Any) -> list[dict[str, Any]]:
+        tenants = Tenant.objects.select_related("cell").prefetch_related("domains")
+        return [tenant_document(tenant) for tenant in tenants]
+
+    def show_list(self, document: list[dict[str, Any]]) -> None:
+        columns = ("slug", "mode", "cell", "regions", "writer", "residency", "state", "host")
+        self.table(
+            columns,
+            (
+                [", ".join(entry[name]) if name == "regions" else entry[name] for name in columns]
+                for entry in document
+            ),
+        )
+
+    def add_show(self, parser: ArgumentParser) -> None:
+        _slug(parser)
+
+    def do_show(self, slug: str, **options: Any) -> dict[str, Any]:
+        return tenant_document(find_tenant(slug))
+
+    def add_token(self, parser: ArgumentParser) -> None:
+        _slug(parser)
+        parser.add_argument(
+            "--revoke-older", action="store_true", help="end all tokens given out before"
+        )
+
+    def do_token(self, slug: str, revoke_older: bool, **options: Any) -> dict[str, Any]:
+        token = lifecycle.issue_token(slug, actor=actor(), revoke_older=revoke_older)
+        return {**tenant_document(find_tenant(slug)), "api_token": token}
+
+    def add_exec(self, parser: ArgumentParser) -> None:
+        _slug(parser)
+        parser.add_argument("command", nargs=REMAINDER, metavar="-- COMMAND …")
+
+    def do_exec(self, slug: str, command: list[str], **options: Any) -> dict[str, Any]:
+        words = command[1:] if command[:1] == ["--"] else command
+        if not words:
+            raise InvalidRequest("Say which command: tenant exec SLUG -- COMMAND …")
+        with tenant_scope(record_for(find_tenant(slug))):
+            output = call_command(*words, **({"stdout": self.stderr} if self.as_json else {}))
+        return {"tenant": slug, "command": words, "output": output}
+
+    def show_exec(self, document: dict[str, Any]) -> None:
+        """The command has printed already."""
+
+    def add_suspend(self, parser: ArgumentParser) -> None:
+        _slug(parser)
+
+    def do_suspend(self, slug: str, **options: Any) -> dict[str, Any]:
+        return tenant_document(lifecycle.suspend(slug, actor=actor()))
+
+    def add_resume(self, parser: ArgumentParser) -> None:
+        _slug(parser)
+
+    def do_resume(self, slug: str, **options: Any) -> dict[str, Any]:
+        return tenant_document(lifecycle.resume(slug, actor=actor()))
+
+    def add_erase(self, parser: ArgumentParser) -> None:
+        _slug(parser)
+        parser.add_argument("--yes", action="store_true", help="really: there is no way back")
+
+    def do_erase(self, slug: str, yes: bool, **options: Any) -> dict[str, Any]:
+        tenant = find_tenant(slug)
+        if not yes:
+            raise CommandError(
+                f"This deletes all data of {slug!r} in {', '.join(tenant.cell.region_names)}. "
+                "Repeat it with --yes.",
+                returncode=2,
+            )
+        erased = lifecycle.erase(slug, actor=actor(), progress=self._step)
+        return tenant_document(find_tenant(erased.slug))
+
+    def _step(self, step: str, percent: int) -> None:
+        self.progress(f"{percent:3d} % {step}")
+
+
+def actor() -> str:
+    """Who works at this terminal, for the audit trail."""
+    return f"operator:{getpass.getuser()}"
+
+
+def _slug(parser: ArgumentParser) -> None:
+    parser.add_argument("slug", metavar="SLUG")

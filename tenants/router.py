@@ -1,0 +1,79 @@
+"""Which database a model is read from and written to.
+
+The tenant in scope decides for tenant apps, the control cell for shared ones. A model that only
+tenants have can't be used without one.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import models
+
+from tenants.context import current_tenant_or_none
+from tenants.databases import cell_alias
+from tenants.errors import NoTenantError
+
+
+@cache
+def shared_labels() -> frozenset[str]:
+    return _labels(settings.SHARED_APPS)
+
+
+@cache
+def tenant_labels() -> frozenset[str]:
+    return _labels(settings.TENANT_APPS)
+
+
+def _labels(names: list[str]) -> frozenset[str]:
+    wanted = set(names)
+    return frozenset(
+        config.label
+        for config in apps.get_app_configs()
+        if config.name in wanted
+        or f"{type(config).__module__}.{type(config).__qualname__}" in wanted
+    )
+
+
+def is_cell(alias: str) -> bool:
+    return alias.startswith("cell:")
+
+
+class TenantRouter:
+    def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
+        return self._alias(model)
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
+        return self._alias(model)
+
+    def allow_relation(
+        self, first: models.Model, second: models.Model, **hints: Any
+    ) -> bool | None:
+        """Within one cell, or within the control cell whichever region it is reached in."""
+        cells = {_cell(obj._state.db) for obj in (first, second) if obj._state.db}
+        return len(cells) <= 1
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return app_label in (tenant_labels() if is_cell(db) else shared_labels())
+
+    def _alias(self, model: type[models.Model]) -> str:
+        label = model._meta.app_label
+        if label not in tenant_labels():
+            return "default"
+        tenant = current_tenant_or_none()
+        if tenant is not None:
+            return cell_alias(tenant.cell)
+        if label in shared_labels():
+            return "default"
+        raise NoTenantError(
+            f"{model._meta.label} belongs to tenants, and no tenant is in context: wrap the code "
+            "in `tenant_scope(tenant)` or run it through `manage.py tenant exec`."
+        )
+
+
+def _cell(alias: str) -> str:
+    """`cell:acme@eu-west` → `cell:acme`; every control alias → `control`."""
+    return alias.partition("@")[0] if is_cell(alias) else "control"

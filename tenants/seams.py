@@ -1,0 +1,140 @@
+"""Where the rest of the platform asks about tenants and cells: one function a question.
+
+A region's process answers from its map folder, without a query; an operator's command, which
+belongs to no region, reads the control database.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import cache
+
+from django.conf import settings
+
+from regions.errors import UnknownCell
+from regions.models import Cell
+from regions.topology import CellSpec, TenancyMode, Topology, WritePolicy, parse_topology
+from tenants.databases import deployment
+from tenants.directory import Directory, DirectoryFile, TenantRecord
+from tenants.errors import UnknownTenant
+from tenants.models import Tenant
+
+# Each statement of an operator's command asks where its cell is: not a query each time.
+REGISTRY_SECONDS = 1.0
+_specs: dict[str, tuple[float, CellSpec]] = {}
+
+
+def record_for(tenant: Tenant) -> TenantRecord:
+    """The row as the request path knows it."""
+    hosts = sorted(tenant.domains.all(), key=lambda domain: not domain.primary)
+    return TenantRecord(
+        id=tenant.id,
+        slug=tenant.slug,
+        cell=tenant.cell_id,
+        mode=tenant.mode,
+        schema=tenant.schema,
+        state=tenant.state,
+        residency=tenant.residency,
+        token_generation=tenant.token_generation,
+        hosts=tuple(domain.host for domain in hosts),
+    )
+
+
+def spec_for(cell: Cell) -> CellSpec:
+    """The row as the fabric knows it."""
+    return CellSpec(
+        name=cell.name,
+        mode=TenancyMode(cell.mode),
+        policy=WritePolicy(cell.policy),
+        regions=tuple(cell.region_names),
+    )
+
+
+def cell_spec(name: str) -> CellSpec:
+    """The cell as this process knows it. Raises UnknownCell."""
+    if settings.MERIDIAN_REGION is not None:
+        try:
+            return local_topology().cell(name)
+        except UnknownCell:
+            # It may be seconds old: the map follows the registry.
+            pass
+    known = _specs.get(name)
+    if known is None or time.monotonic() - known[0] > REGISTRY_SECONDS:
+        known = _specs[name] = (time.monotonic(), spec_for(find_cell(name)))
+    return known[1]
+
+
+def find_cell(name: str, *, using: str = "default") -> Cell:
+    """The cell's row. Raises UnknownCell, naming those that are there."""
+    cells = Cell.objects.using(using).prefetch_related("replicas")
+    cell = cells.filter(name=name).first()
+    if cell is None:
+        known = ", ".join(cells.values_list("name", flat=True)) or "none"
+        raise UnknownCell(f"No cell is called {name!r}. Cells: {known}.")
+    return cell
+
+
+class TopologyFile:
+    """The topology of one region, re-read when its file changes."""
+
+    def __init__(self, region: str) -> None:
+        self._path = deployment().region(region).map_dir / "topology.json"
+        self._seen: tuple[int, int] | None = None
+        self._topology = Topology()
+
+    def current(self) -> Topology:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return self._topology
+        seen = (status.st_mtime_ns, status.st_ino)
+        if seen != self._seen:
+            document = json.loads(self._path.read_text())
+            self._topology = parse_topology(document, deployment().regions)
+            self._seen = seen
+        return self._topology
+
+
+class ControlDirectory:
+    """The directory as the control database has it now, for commands that run in no region."""
+
+    def current(self) -> Directory:
+        tenants = Tenant.objects.select_related("cell").prefetch_related("domains")
+        records = [record_for(tenant) for tenant in tenants.exclude(state=Tenant.State.ERASED)]
+        return Directory(
+            by_host={host: record for record in records for host in record.hosts},
+            by_slug={record.slug: record for record in records},
+        )
+
+
+@cache
+def _topology_file(region: str) -> TopologyFile:
+    return TopologyFile(region)
+
+
+@cache
+def _directory_file(region: str) -> DirectoryFile:
+    return DirectoryFile(deployment().region(region).map_dir)
+
+
+def local_topology() -> Topology:
+    """The cells as this process' region knows them."""
+    return _topology_file(settings.MERIDIAN_REGION).current()
+
+
+def local_directory() -> DirectoryFile | ControlDirectory:
+    """The tenants as this process' region knows them; `current()` is the newest good copy."""
+    if settings.MERIDIAN_REGION is None:
+        return ControlDirectory()
+    return _directory_file(settings.MERIDIAN_REGION)
+
+
+def find_tenant(slug: str, *, using: str = "default") -> Tenant:
+    """The tenant's row. Raises UnknownTenant, naming those that are there."""
+    tenants = Tenant.objects.using(using).select_related("cell").prefetch_related("domains")
+    tenant = tenants.filter(slug=slug).first()
+    if tenant is None:
+        known = ", ".join(tenants.values_list("slug", flat=True)[:20]) or "none"
+        raise UnknownTenant(f"No tenant is called {slug!r}. Tenants: {known}.")
+    return tenant

@@ -1,0 +1,84 @@
+"""Background work of the control plane: operations that the console starts and watches.
+
+An operation is a row; the task only carries its id. Guarantees that progress and outcome are in
+the row, that an operation runs once at a time, and that one whose worker died is taken up again.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import psycopg
+from celery import shared_task
+from django.db import Error as DjangoError
+from django.db import transaction
+from django.utils import timezone
+
+from regions.cli import one_line
+from regions.errors import RegionsError
+from tenants.databases import control_writer_alias
+from tenants.errors import TenantsError
+from tenants.lifecycle import provision
+from tenants.models import Operation
+
+# A running operation reports at least this often; a silent one has lost its worker.
+SILENCE = timedelta(minutes=5)
+UNSENT = timedelta(seconds=30)
+
+
+@shared_task(name="tenants.tasks.provision_tenant")
+def provision_tenant(operation_id: str) -> None:
+    """Onboard the tenant that the operation describes."""
+    operation = _take(UUID(operation_id))
+    if operation is None:
+        return
+
+    def progress(step: str, percent: int) -> None:
+        _report(operation, step=step, percent=percent)
+
+    try:
+        provision(operation.slug, **operation.arguments, actor=operation.actor, progress=progress)
+    except (TenantsError, RegionsError, DjangoError, psycopg.Error, OSError) as error:
+        _report(operation, state=Operation.State.FAILED, error=one_line(error))
+    else:
+        _report(operation, state=Operation.State.DONE, step="ready", percent=100)
+
+
+@shared_task(name="tenants.tasks.resume_operations")
+def resume_operations() -> int:
+    """Send again what no worker works on; returns how many."""
+    now = timezone.now()
+    waiting = Operation.objects.filter(
+        verb="provision", state=Operation.State.QUEUED, created_at__lt=now - UNSENT
+    )
+    silent = Operation.objects.filter(
+        verb="provision", state=Operation.State.RUNNING, updated_at__lt=now - SILENCE
+    )
+    found = [*waiting, *silent]
+    for operation in found:
+        provision_tenant.delay(str(operation.id))
+    return len(found)
+
+
+def _take(operation_id: UUID) -> Operation | None:
+    """The operation, marked as running; None if another worker has it."""
+    using = control_writer_alias()
+    with transaction.atomic(using=using):
+        operation = (
+            Operation.objects.using(using).select_for_update().filter(id=operation_id).first()
+        )
+        if operation is None or operation.state in (Operation.State.DONE, Operation.State.FAILED):
+            return None
+        fresh = operation.updated_at > timezone.now() - SILENCE
+        if operation.state == Operation.State.RUNNING and fresh:
+            return None
+        operation.state = Operation.State.RUNNING
+        operation.save(using=using, update_fields=["state", "updated_at"])
+    return operation
+
+
+def _report(operation: Operation, **changes: object) -> None:
+    for field, value in changes.items():
+        setattr(operation, field, value)
+    operation.save(using=control_writer_alias(), update_fields=[*changes, "updated_at"])

@@ -1,0 +1,1 @@
+"""The test suite. Folders mirror the packages by name."""

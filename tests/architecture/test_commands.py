@@ -1,0 +1,37 @@
+"""Every operator command explains itself and speaks JSON."""
+
+from argparse import ArgumentParser, _SubParsersAction
+
+import pytest
+from django.core.management import load_command_class
+
+from regions.cli import VerbCommand
+from tests.architecture.repository import files
+
+COMMANDS = [
+    (path.parts[-4], path.stem)
+    for path in files("*/management/commands/*.py")
+    if not path.stem.startswith("_")
+]
+
+
+def parsers(app: str, name: str) -> dict[str, ArgumentParser]:
+    command = load_command_class(app, name)
+    if not isinstance(command, VerbCommand):
+        pytest.fail(f"{name} does not derive from regions.cli.VerbCommand")
+    parser = command.create_parser("manage.py", name)
+    assert parser.description
+    verbs = next(action for action in parser._actions if isinstance(action, _SubParsersAction))
+    return dict(verbs.choices)
+
+
+def test_there_are_commands():
+    assert ("tenants", "residency") in COMMANDS
+
+
+@pytest.mark.parametrize(("app", "name"), COMMANDS)
+def test_every_verb_has_help_and_json(app, name):
+    for verb, parser in parsers(app, name).items():
+        assert parser.description, f"{name} {verb} has no help"
+        options = {option for action in parser._actions for option in action.option_strings}
+        assert "--json" in options, f"{name} {verb} has no --json"

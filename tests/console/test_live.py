@@ -1,0 +1,145 @@
+"""Probes, judgements and the map: what the dashboard says when regions are slow, dead or odd."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from console.live.cells import read_cell
+from console.live.diagram import Place, draw
+from console.live.probing import Answer, Prober
+from console.live.regions import agent_age, judge, written_in
+from regions.deployment import Endpoint, RegionSite
+from regions.topology import CellSpec, Lease, TenancyMode, WritePolicy
+
+EU = CellSpec("eu", TenancyMode.SHARED, WritePolicy.ACTIVE_PASSIVE, ("eu-west", "eu-central"))
+AA = CellSpec("aa", TenancyMode.SHARED, WritePolicy.ACTIVE_ACTIVE, ("eu-west", "us-east"))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> RegionSite:
+    nowhere = Endpoint("127.0.0.1", 1)
+    return RegionSite("eu-west", "IE", "EU", 1, nowhere, nowhere, nowhere, tmp_path)
+
+
+def test_one_slow_probe_does_not_hold_the_others_up() -> None:
+    release = threading.Event()
+    started = time.monotonic()
+    answers = Prober().gather({"slow": lambda: release.wait(5), "fast": lambda: 1}, timeout=0.2)
+    release.set()
+    assert time.monotonic() - started < 1
+    assert answers["fast"] == Answer(1)
+    assert answers["slow"].problem == "no answer within 0.2 s"
+
+
+def test_a_probe_that_hangs_is_not_started_again_and_its_late_answer_is_used() -> None:
+    release = threading.Event()
+    runs: list[int] = []
+
+    def slow() -> str:
+        runs.append(1)
+        release.wait(5)
+        return "late"
+
+    prober = Prober()
+    for _ in range(3):
+        assert prober.gather({"region": slow}, timeout=0.05)["region"].value is None
+    release.set()
+    assert prober.gather({"region": slow}, timeout=2)["region"].value == "late"
+    assert len(runs) == 1
+
+
+def test_a_probe_that_fails_is_a_sentence_of_one_line() -> None:
+    def refused() -> None:
+        raise OSError("connection refused\nDETAIL: more")
+
+    assert Prober().gather({"region": refused}, timeout=2)["region"].problem == "connection refused"
+
+
+def test_a_region_without_postgresql_is_down_and_says_why(site: RegionSite) -> None:
+    live = judge(site, Answer(None, "connection refused"), Answer(False), None, (), 3.0)
+    assert live.state == "down"
+    assert "PostgreSQL: connection refused" in live.reason
+
+
+def test_a_region_with_a_silent_agent_is_degraded(site: RegionSite) -> None:
+    assert judge(site, Answer(1.0), Answer(True), 60.0, (), 3.0).state == "degraded"
+    assert judge(site, Answer(1.0), Answer(True), 1.0, (), 3.0).state == "up"
+
+
+def test_the_agents_age_is_read_from_its_file(tmp_path: Path) -> None:
+    assert agent_age(tmp_path, 100.0) is None
+    (tmp_path / "leases.json").write_text(json.dumps({"region": "r", "at": 90.0, "cells": {}}))
+    assert agent_age(tmp_path, 100.0) == 10.0
+    (tmp_path / "leases.json").write_text(
+        json.dumps({"region": "r", "at": "1970-01-01T00:01:30+00:00", "cells": {}})
+    )
+    assert agent_age(tmp_path, 100.0) == 10.0
+    (tmp_path / "leases.json").write_text("{half a fi")
+    assert agent_age(tmp_path, 100.0) is None
+
+
+def test_a_region_writes_what_it_holds_the_lease_of_and_its_active_active_cells() -> None:
+    leases = {"eu": Lease("eu-west", 1)}
+    assert written_in("eu-west", [EU, AA], leases) == ("eu", "aa")
+    assert written_in("eu-central", [EU, AA], leases) == ()
+    assert written_in("us-east", [EU, AA], leases) == ("aa",)
+
+
+def test_a_cells_connection_strings_never_reach_the_page() -> None:
+    live = read_cell(
+        EU,
+        Answer(
+            {
+                "writer": "eu-west",
+                "epoch": 4,
+                "replicas": [
+                    {
+                        "region": "eu-west",
+                        "database": "cell_eu",
+                        "dsn_app": "postgresql://u:secret@h/d",
+                        "dsn_admin": "postgresql://p:secret@h/d",
+                        "writable": True,
+                        "lag_seconds": 0.5,
+                        "dead_letters": 2,
+                    }
+                ],
+            }
+        ),
+        {},
+    )
+    assert "secret" not in repr(live)
+    assert (live.writer, live.epoch, live.dead_letters, live.state) == (
+        "eu-west",
+        4,
+        2,
+        "attention",
+    )
+
+
+def test_a_cell_that_does_not_answer_shows_its_last_known_writer_as_unknown() -> None:
+    live = read_cell(EU, Answer(None, "no answer within 1.5 s"), {"eu": Lease("eu-west", 9)})
+    assert (live.state, live.writer, live.epoch) == ("unknown", "eu-west", 9)
+    assert live.unknown == ("eu-west", "eu-central")
+
+
+def test_the_map_has_a_frame_a_jurisdiction_and_lines_only_between_regions_that_share_cells() -> (
+    None
+):
+    places = [
+        Place("eu-west", "IE", "EU", "up", ("eu",)),
+        Place("eu-central", "DE", "EU", "down", ()),
+        Place("us-east", "US", "US", "up", ()),
+    ]
+    diagram = draw(places, {"eu": ("eu-west", "eu-central"), "us": ("us-east",)})
+    assert [frame.jurisdiction for frame in diagram.frames] == ["EU", "US"]
+    assert [(line.a, line.b, line.broken) for line in diagram.lines] == [
+        ("eu-west", "eu-central", True)
+    ]
+    assert "eu-central (DE, EU) is down and writes nothing." in diagram.description
+
+
+def test_the_map_of_an_empty_deployment_can_be_drawn() -> None:
+    assert draw([], {}).nodes == ()

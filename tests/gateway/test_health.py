@@ -1,0 +1,55 @@
+import socket
+import time
+from collections.abc import Callable
+
+from django.test import Client
+
+from gateway.health import PATIENCE_SECONDS, PostgresProbe
+from tests.gateway.maps import cell, tenant
+
+
+def test_a_process_is_alive_whatever_host_it_is_called_by(publish: Callable[..., None]) -> None:
+    response = Client(headers={"host": "region_eu_west"}).get("/healthz/live")
+    assert response.status_code == 200
+    assert response.json() == {"status": "live", "region": "eu-west"}
+
+
+def test_a_region_without_a_map_is_not_ready(publish: Callable[..., None]) -> None:
+    response = Client().get("/healthz/ready")
+    assert response.status_code == 503
+    assert "map" in response.json()["reason"]
+
+
+def test_a_region_without_postgresql_is_not_ready(publish: Callable[..., None], settings) -> None:
+    publish(cells=[cell("control", "eu-west")])
+    response = Client(headers={"host": "region_eu_west"}).get("/healthz/ready")
+    assert response.status_code == 503
+    assert "PostgreSQL" in response.json()["reason"]
+
+
+def test_a_frozen_postgresql_costs_a_check_a_second_and_one_thread() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        port = frozen.getsockname()[1]
+        probe = PostgresProbe(f"postgresql://nobody@127.0.0.1:{port}/nothing")
+        started = time.monotonic()
+        assert not probe.answers()
+        assert PATIENCE_SECONDS * 0.9 < time.monotonic() - started < PATIENCE_SECONDS + 1
+        first = probe._running
+        assert not probe.answers()
+        assert probe._running is first
+
+
+def test_a_tenants_health_follows_the_map(publish: Callable[..., None]) -> None:
+    client = Client(headers={"host": "acme.localhost"})
+    publish(cells=[cell("eu", "eu-west", "eu-central")])
+    assert client.get("/healthz/tenant").status_code == 404
+    publish(cells=[cell("eu", "eu-west")], tenants=[tenant("acme", "eu", state="provisioning")])
+    assert client.get("/healthz/tenant").status_code == 503
+    publish(cells=[cell("eu", "eu-central")], tenants=[tenant("acme", "eu")])
+    assert client.get("/healthz/tenant").status_code == 421
+    publish(
+        cells=[cell("eu", "eu-west")], tenants=[tenant("acme", "eu")], writers={"eu": "eu-west"}
+    )
+    response = client.get("/healthz/tenant")
+    assert response.status_code == 200
+    assert response.json()["writer"] == "eu-west"

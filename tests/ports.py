@@ -1,0 +1,30 @@
+"""Port bases that are free now, so that test runs and a running fleet don't meet."""
+
+from __future__ import annotations
+
+import random
+import socket
+from pathlib import Path
+
+from infra.fleet.plan import HOST, PORT_SPAN, make_plan
+
+
+def free_port_base(regions: int = 3) -> int:
+    """A base from which every port of a fleet of so many regions can be bound."""
+    bases = list(range(20_000, 32_000, PORT_SPAN))
+    random.shuffle(bases)
+    for base in bases:
+        plan = make_plan(Path("/"), regions=regions, port_base=base)
+        if all(is_free(port) for port, _ in plan.ports()):
+            return base
+    raise RuntimeError("No range of free ports is left.")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,91 @@
+"""Who tries for a lease, when, and the sentence that says why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regions.failover.decide import PREFERENCE_SECONDS, Action, Sight, decide
+from regions.topology import CellSpec, TenancyMode, WritePolicy
+
+EU = CellSpec("eu", TenancyMode.SHARED, WritePolicy.ACTIVE_PASSIVE, ("eu-west", "eu-central"))
+IDLE = Sight(cell=EU, region="eu-west", ttl=3.0, writable=True)
+
+
+def test_a_region_without_a_replica_never_acquires() -> None:
+    decision = decide(replace(IDLE, region="us-east", open_for=60, asked_to_take=True))
+    assert decision.action is Action.WAIT
+    assert decision.reason == "Cell eu has no replica in us-east."
+
+
+def test_an_active_active_cell_has_no_lease() -> None:
+    cell = replace(EU, policy=WritePolicy.ACTIVE_ACTIVE)
+    assert decide(replace(IDLE, cell=cell, open_for=60)).action is Action.WAIT
+
+
+def test_the_preferred_region_takes_an_open_lease_at_once() -> None:
+    assert decide(replace(IDLE, open_for=0.0)).action is Action.ACQUIRE
+
+
+def test_the_next_region_gives_the_preferred_one_the_first_try() -> None:
+    second = replace(IDLE, region="eu-central")
+    assert decide(replace(second, open_for=0.0)).action is Action.WAIT
+    assert decide(replace(second, open_for=PREFERENCE_SECONDS)).action is Action.ACQUIRE
+
+
+def test_a_holder_renews_after_a_third_of_the_time_to_live() -> None:
+    assert decide(replace(IDLE, held_for=0.5)).action is Action.HOLD
+    assert decide(replace(IDLE, held_for=1.0)).action is Action.RENEW
+
+
+def test_a_holder_that_cannot_write_steps_down() -> None:
+    decision = decide(replace(IDLE, held_for=1.0, writable=False))
+    assert decision.action is Action.STEP_DOWN
+
+
+def test_a_holder_hands_over_only_to_a_replica() -> None:
+    held = replace(IDLE, held_for=0.1)
+    assert decide(replace(held, hand_over_to="eu-central")).action is Action.HAND_OVER
+    assert decide(replace(held, hand_over_to="us-east")).action is Action.HOLD
+
+
+def test_a_reserved_lease_is_left_to_its_successor() -> None:
+    reserved = replace(IDLE, open_for=60.0, successor="eu-central")
+    assert decide(reserved).action is Action.WAIT
+    assert decide(replace(reserved, region="eu-central")).action is Action.ACQUIRE
+
+
+sights = st.builds(
+    Sight,
+    cell=st.just(EU),
+    region=st.sampled_from(["eu-west", "eu-central", "us-east"]),
+    ttl=st.just(3.0),
+    writable=st.booleans(),
+    held_for=st.none() | st.floats(0, 10),
+    holder=st.none() | st.sampled_from(EU.regions),
+    open_for=st.none() | st.floats(0, 10),
+    quorum=st.booleans(),
+    successor=st.none() | st.sampled_from(EU.regions),
+    hand_over_to=st.none() | st.sampled_from(["eu-west", "eu-central", "us-east"]),
+    asked_to_take=st.booleans(),
+)
+
+
+@given(sights)
+def test_nobody_acquires_without_quorum_a_replica_an_open_lease_and_a_writable_database(
+    sight: Sight,
+) -> None:
+    if decide(sight).action is Action.ACQUIRE:
+        assert sight.quorum
+        assert sight.region in sight.cell.regions
+        assert sight.open_for is not None
+        assert sight.writable
+
+
+@given(sights)
+def test_every_decision_has_a_reason_that_is_a_sentence(sight: Sight) -> None:
+    reason = decide(sight).reason
+    assert reason[0].isupper()
+    assert reason.endswith(".")

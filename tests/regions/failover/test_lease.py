@@ -1,0 +1,201 @@
+"""PaxosLease over simulated acceptors: at most one holder, whatever is lost, late or restarted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from regions.failover.lease import Accepted, Held, Leases
+from regions.failover.link import Unreachable
+
+TTL = 3.0
+CELL = "c"
+REGIONS = ("a", "b", "c")
+
+
+@dataclass
+class World:
+    """One clock, and which proposer reaches which acceptor."""
+
+    now: float = 0.0
+    cut: set[tuple[str, str]] = field(default_factory=set)
+    delays: list[int] = field(default_factory=list)
+
+    async def on_the_way(self) -> None:
+        """Messages overtake each other: each takes as many turns of the loop as was drawn."""
+        for _ in range(self.delays.pop() if self.delays else 0):
+            await asyncio.sleep(0)
+
+
+@dataclass
+class Vote:
+    """An acceptor's durable state, as `lease.sql` keeps it."""
+
+    promised: int = 0
+    holder: str | None = None
+    epoch: int = 0
+    expires: float = float("-inf")
+    successor: str | None = None
+    reserved_until: float = float("-inf")
+
+
+@dataclass
+class Seen:
+    """One proposer's way to one acceptor. An answer can get lost after it took effect."""
+
+    world: World
+    vote: Vote
+    proposer: str
+    name: str
+    lose_answers: bool = False
+
+    def _answer(self) -> None:
+        if (self.proposer, self.name) in self.world.cut:
+            raise Unreachable("cut")
+
+    def _said(self) -> Accepted:
+        vote = self.vote
+        return Accepted(
+            CELL,
+            vote.promised,
+            vote.holder,
+            vote.epoch,
+            vote.expires > self.world.now,
+            vote.successor,
+            vote.reserved_until > self.world.now,
+        )
+
+    async def state(self, cells: Sequence[str]) -> list[Accepted]:
+        await self.world.on_the_way()
+        self._answer()
+        return [self._said()]
+
+    async def prepare(self, ballots: Mapping[str, int]) -> dict[str, tuple[bool, Accepted]]:
+        await self.world.on_the_way()
+        self._answer()
+        self.vote.promised = max(self.vote.promised, ballots[CELL])
+        granted = self.vote.promised == ballots[CELL]
+        if self.lose_answers:
+            raise Unreachable("lost")
+        return {CELL: (granted, self._said())}
+
+    async def accept(
+        self, proposals: Mapping[str, tuple[int, int]], holder: str, ttl: float
+    ) -> set[str]:
+        await self.world.on_the_way()
+        self._answer()
+        ballot, epoch = proposals[CELL]
+        if self.vote.promised > ballot:
+            return set()
+        self.vote.promised, self.vote.holder, self.vote.epoch = ballot, holder, epoch
+        self.vote.expires = self.world.now + ttl
+        if self.lose_answers:
+            raise Unreachable("lost")
+        return {CELL}
+
+    async def release(
+        self, cell: str, holder: str, epoch: int, successor: str | None, reserved: float
+    ) -> None:
+        self._answer()
+        if (self.vote.holder, self.vote.epoch) == (holder, epoch):
+            self.vote.expires = float("-inf")
+            self.vote.successor, self.vote.reserved_until = successor, self.world.now + reserved
+
+
+class LeaseMachine(RuleBasedStateMachine):
+    """Three regions propose, renew, release, restart and lose links in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.votes = {name: Vote() for name in REGIONS}
+        self.ways = {
+            (p, a): Seen(self.world, self.votes[a], p, a) for p in REGIONS for a in REGIONS
+        }
+        self.leases = {name: self._proposer(name) for name in REGIONS}
+        self.held: dict[str, Held] = {}
+        self.epochs: dict[int, str] = {}
+        self.newest = 0
+        self.loop = asyncio.new_event_loop()
+
+    def _proposer(self, name: str) -> Leases:
+        ways = {a: self.ways[name, a] for a in REGIONS}
+        return Leases(name, REGIONS.index(name) + 1, ways, TTL, clock=lambda: self.world.now)
+
+    def teardown(self) -> None:
+        self.loop.close()
+
+    def _keep(self, name: str, won: Mapping[str, Held]) -> None:
+        if CELL in won:
+            self.held[name] = won[CELL]
+            self.epochs.setdefault(won[CELL].epoch, name)
+            assert self.epochs[won[CELL].epoch] == name, "two regions got one epoch"
+            assert won[CELL].epoch >= self.newest, "an epoch went backwards"
+            self.newest = won[CELL].epoch
+
+    @rule(name=st.sampled_from(REGIONS))
+    def acquire(self, name: str) -> None:
+        self._keep(name, self.loop.run_until_complete(self.leases[name].acquire([CELL])))
+
+    @rule(
+        names=st.permutations(REGIONS),
+        delays=st.lists(st.integers(0, 12), min_size=9, max_size=18),
+    )
+    def race(self, names: list[str], delays: list[int]) -> None:
+        """All try at once, and their messages interleave."""
+        self.world.delays = delays
+
+        async def all_at_once() -> list[dict[str, Held]]:
+            return await asyncio.gather(*(self.leases[name].acquire([CELL]) for name in names))
+
+        for name, won in zip(names, self.loop.run_until_complete(all_at_once()), strict=True):
+            self._keep(name, won)
+        self.world.delays = []
+
+    @rule(name=st.sampled_from(REGIONS))
+    def renew(self, name: str) -> None:
+        lease = self.held.get(name)
+        if lease and self.world.now < lease.until:
+            renewed = self.loop.run_until_complete(self.leases[name].renew([lease]))
+            if CELL in renewed:
+                self.held[name] = renewed[CELL]
+
+    @rule(name=st.sampled_from(REGIONS), to=st.sampled_from(REGIONS))
+    def release(self, name: str, to: str) -> None:
+        lease = self.held.pop(name, None)
+        if lease:
+            self.loop.run_until_complete(
+                self.leases[name].release(lease, successor=to, reserved=TTL)
+            )
+
+    @rule(name=st.sampled_from(REGIONS))
+    def restart(self, name: str) -> None:
+        """A proposer forgets its rounds and its leases; acceptors keep theirs."""
+        self.leases[name] = self._proposer(name)
+        self.held.pop(name, None)
+
+    @rule(pair=st.tuples(st.sampled_from(REGIONS), st.sampled_from(REGIONS)))
+    def toggle_link(self, pair: tuple[str, str]) -> None:
+        self.world.cut ^= {pair}
+
+    @rule(pair=st.tuples(st.sampled_from(REGIONS), st.sampled_from(REGIONS)))
+    def toggle_lost_answers(self, pair: tuple[str, str]) -> None:
+        self.ways[pair].lose_answers = not self.ways[pair].lose_answers
+
+    @rule(seconds=st.floats(0.01, TTL))
+    def time_passes(self, seconds: float) -> None:
+        self.world.now += seconds
+
+    @invariant()
+    def at_most_one_region_holds_the_lease(self) -> None:
+        holders = [name for name, lease in self.held.items() if self.world.now < lease.until]
+        assert len(holders) <= 1, holders
+
+
+TestLeaseMachine = LeaseMachine.TestCase
+TestLeaseMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

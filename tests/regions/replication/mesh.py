@@ -1,0 +1,67 @@
+"""Drives a replicated cell by hand: write here, deliver there, look at both."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from regions.deployment import Deployment
+from regions.replication import apply
+from regions.topology import CellSpec
+
+
+@dataclass
+class Mesh:
+    deployment: Deployment
+    spec: CellSpec
+    loop: asyncio.AbstractEventLoop
+    appliers: dict[str, psycopg.AsyncConnection[Any]]
+    writers: dict[str, psycopg.Connection[Any]]
+
+    def write(self, region: str, statement: str, *params: object) -> list[tuple[Any, ...]]:
+        cursor = self.writers[region].execute(statement, params or None)  # type: ignore[arg-type]
+        return cursor.fetchall() if cursor.description else []
+
+    def rows(self, region: str, statement: str = "SELECT * FROM note ORDER BY id") -> list[Any]:
+        return self.write(region, statement)
+
+    def node(self, region: str) -> int:
+        return self.deployment.region(region).node
+
+    def deliver(self, sender: str, receiver: str) -> apply.Step:
+        """Wait until what `sender` has written is in `receiver`'s inbox; apply it there."""
+        self.await_inbox(sender, receiver)
+        taken = apply.Step(0, 0, more=True)
+        while taken.more:
+            last = self.loop.run_until_complete(
+                apply.step(self.appliers[receiver], self.node(sender))
+            )
+            taken = apply.Step(taken.rows + last.rows, taken.parked + last.parked, more=last.more)
+        return taken
+
+    def await_inbox(self, sender: str, receiver: str) -> None:
+        count = "SELECT count(*) FROM fabric.change WHERE origin = %s"
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            sent = self.write(sender, count, self.node(sender))
+            if self.write(receiver, count, self.node(sender)) == sent:
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"{receiver} did not receive what {sender} wrote")
+
+    def settle(self) -> None:
+        """Deliver everything to everyone."""
+        for receiver in self.spec.regions:
+            for sender in self.spec.regions:
+                if sender != receiver:
+                    self.deliver(sender, receiver)
+
+    def assert_equal(self) -> None:
+        """Every replica holds the same rows, stamps included."""
+        first, *others = [self.rows(region) for region in self.spec.regions]
+        for other in others:
+            assert other == first

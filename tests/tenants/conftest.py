@@ -1,0 +1,105 @@
+"""A control cell and one cell a mode on real PostgreSQL, without agents.
+
+Nobody grants leases here, so the control cell's gate is opened by hand, and the cells are
+active-active: every region writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from regions import bootstrap, cells
+from regions.deployment import APP_ROLE, CONTROL_CELL, Deployment
+from regions.models import Region
+from tenants.directory import TenantRecord
+from tenants.lifecycle import provision
+from tenants.models import Tenant
+from tenants.seams import record_for
+
+MODES = ("shared", "schema", "dedicated")
+HOME = "eu-west"
+
+
+def silent(step: str, percent: int) -> None:
+    """Progress that nobody reads."""
+
+
+@pytest.fixture(scope="session")
+def control(deployment: Deployment) -> Deployment:
+    """A control cell that takes writes, with its regions."""
+    with cells.administrator(deployment, HOME) as admin:
+        known = admin.execute("SELECT 1 FROM pg_database WHERE datname = 'control'").fetchone()
+    if known is None:
+        bootstrap.databases(deployment, progress=lambda step: None)
+    for region in deployment.regions:
+        with cells.administrator(deployment, region, CONTROL_CELL) as admin:
+            admin.execute("UPDATE fabric.gate SET valid_until = 'infinity'")
+    for site in deployment.regions.values():
+        Region.objects.get_or_create(
+            name=site.name,
+            defaults={
+                "country": site.country,
+                "jurisdiction": site.jurisdiction,
+                "node": site.node,
+            },
+        )
+    return deployment
+
+
+def onboard(slug: str, mode: str, residency: str = "EU", **options: Any) -> Tenant:
+    return provision(
+        slug,
+        mode=mode,
+        residency=residency,
+        policy="active_active",
+        actor="test",
+        progress=silent,
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def tenants(control: Deployment) -> dict[str, tuple[TenantRecord, TenantRecord]]:
+    """Two tenants a mode: in one cell where the mode allows it."""
+    return {
+        mode: (
+            record_for(onboard(f"acme-{mode}", mode)),
+            record_for(onboard(f"globex-{mode}", mode)),
+        )
+        for mode in MODES
+    }
+
+
+@pytest.fixture(params=MODES)
+def pair(
+    request: pytest.FixtureRequest, tenants: dict[str, tuple[TenantRecord, TenantRecord]]
+) -> tuple[TenantRecord, TenantRecord]:
+    """Two tenants, in each mode in turn."""
+    return tenants[request.param]
+
+
+@pytest.fixture
+def shared_pair(
+    tenants: dict[str, tuple[TenantRecord, TenantRecord]],
+) -> tuple[TenantRecord, TenantRecord]:
+    return tenants["shared"]
+
+
+@pytest.fixture
+def raw(deployment: Deployment) -> Iterator[Callable[[TenantRecord], psycopg.Connection[Any]]]:
+    """Sessions of the application role with nothing of the platform in between."""
+    opened = []
+
+    def connect(tenant: TenantRecord) -> psycopg.Connection[Any]:
+        database = "cell_" + tenant.cell.replace("-", "_")
+        session = psycopg.connect(deployment.dsn(HOME, database, APP_ROLE), autocommit=True)
+        opened.append(session)
+        return session
+
+    yield connect
+    for session in opened:
+        session.close()

@@ -1,0 +1,185 @@
+"""What arbitrary SQL under the application role can't do, in every mode."""
+
+from __future__ import annotations
+
+import time
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from desk.models import Customer
+from regions.deployment import Deployment
+from tenants.backend.context import context_statement, sign_context
+from tenants.context import tenant_scope
+from tenants.directory import TenantRecord
+
+Pair = tuple[TenantRecord, TenantRecord]
+NOT_GENUINE = "MTN01"
+
+
+def count(session, tenant: TenantRecord) -> int:
+    path = psycopg.sql.Identifier(tenant.schema, "desk_customer")
+    return session.execute(psycopg.sql.SQL("SELECT count(*) FROM {}").format(path)).fetchone()[0]
+
+
+def enter(session, context: str) -> None:
+    session.execute("SELECT set_config('meridian.context', %s, false)", (context,))
+
+
+@pytest.fixture(autouse=True)
+def customers(pair: Pair):
+    """Each of the two has customers, the same number by accident of nothing."""
+    for number, tenant in enumerate(pair, start=1):
+        with tenant_scope(tenant):
+            Customer.objects.all().delete()
+            for serial in range(number):
+                Customer.objects.create(name="Ann", email=f"ann{serial}@example.org")
+
+
+def in_force(deployment: Deployment, tenant: TenantRecord, *, cell: str | None = None) -> str:
+    key = deployment.context_key(cell or tenant.cell)
+    return sign_context(key, tenant.id, int(time.time()) + 60)
+
+
+def test_without_a_context_there_are_no_rows(pair: Pair, raw):
+    assert count(raw(pair[0]), pair[0]) == 0
+
+
+def test_a_genuine_context_shows_the_tenants_own_rows_only(pair: Pair, raw, deployment):
+    session = raw(pair[0])
+    enter(session, in_force(deployment, pair[0]))
+    assert count(session, pair[0]) == 1
+    if pair[0].mode == "schema":
+        assert count(session, pair[1]) == 0
+
+
+@pytest.mark.parametrize("forgery", ["bare", "other", "signature", "expired", "cell", "junk"])
+def test_a_forged_context_raises(pair: Pair, raw, deployment, forgery: str):
+    mine, theirs = pair
+    genuine = in_force(deployment, mine)
+    context = {
+        "bare": str(theirs.id),
+        "other": genuine.replace(str(mine.id), str(theirs.id)),
+        "signature": genuine[:-1] + ("0" if genuine[-1] != "0" else "1"),
+        "expired": sign_context(deployment.context_key(mine.cell), mine.id, int(time.time()) - 1),
+        "cell": in_force(deployment, theirs, cell="control"),
+        "junk": "a.b.c.d'; --",
+    }[forgery]
+    session = raw(mine)
+    enter(session, context)
+    with pytest.raises(psycopg.Error) as refused:
+        count(session, mine)
+    assert refused.value.sqlstate == NOT_GENUINE
+
+
+def test_a_forged_context_cannot_write_either(pair: Pair, raw):
+    session = raw(pair[0])
+    enter(session, f"{pair[1].id}.9999999999.00")
+    table = psycopg.sql.Identifier(pair[0].schema, "desk_tag")
+    with pytest.raises(psycopg.Error) as refused:
+        session.execute(psycopg.sql.SQL("INSERT INTO {} (name) VALUES ('x')").format(table))
+    assert refused.value.sqlstate == NOT_GENUINE
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET ROLE meridian_owner",
+        "SET ROLE postgres",
+        "SET SESSION AUTHORIZATION meridian_agent",
+        "SET session_replication_role = replica",
+        "CREATE TEMP TABLE desk_customer (id int)",
+        "CREATE TABLE public.mine (id int)",
+        "CREATE SCHEMA mine",
+        "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "SELECT * FROM tenancy.secret",
+        "SELECT query FROM pg_stat_activity",
+        "SELECT pg_stat_get_backend_activity(1)",
+        "SELECT * FROM fabric.change",
+        "SELECT * FROM fabric.tombstone",
+        "SELECT * FROM fabric.conflict",
+        "SELECT rolpassword FROM pg_authid",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "SELECT pg_read_file('/etc/passwd')",
+    ],
+)
+def test_the_role_may_not(pair: Pair, raw, statement: str):
+    with pytest.raises(errors.InsufficientPrivilege):
+        raw(pair[0]).execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "TRUNCATE {}",
+        "ALTER TABLE {} DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE {} DISABLE TRIGGER ALL",
+        "DROP POLICY tenant_rows ON {}",
+        "DROP TABLE {}",
+        "CREATE TRIGGER t BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION tenancy.x()",
+    ],
+)
+def test_tables_stay_as_they_are(pair: Pair, raw, statement: str):
+    path = psycopg.sql.Identifier(pair[0].schema, "desk_customer")
+    with pytest.raises(psycopg.errors.DatabaseError) as refused:
+        raw(pair[0]).execute(psycopg.sql.SQL(statement).format(path))
+    assert refused.value.sqlstate in ("42501", "42883")
+
+
+def test_row_security_cannot_be_switched_off(pair: Pair, raw):
+    session = raw(pair[0])
+    session.execute("SET row_security = off")
+    with pytest.raises(errors.InsufficientPrivilege):
+        count(session, pair[0])
+
+
+def test_copy_reads_nothing_without_a_context(pair: Pair, raw):
+    path = psycopg.sql.Identifier(pair[0].schema, "desk_customer")
+    statement = psycopg.sql.SQL("COPY (SELECT * FROM {}) TO STDOUT").format(path)
+    with raw(pair[0]).cursor().copy(statement) as copy:
+        assert b"".join(copy) == b""
+
+
+def test_models_and_permissions_can_be_read_and_not_written(pair: Pair, raw):
+    session = raw(pair[0])
+    path = psycopg.sql.Identifier(pair[0].schema, "django_content_type")
+    rows = session.execute(psycopg.sql.SQL("SELECT count(*) FROM {}").format(path)).fetchone()
+    assert rows[0] > 0
+    with pytest.raises(errors.InsufficientPrivilege):
+        session.execute(psycopg.sql.SQL("DELETE FROM {}").format(path))
+
+
+def test_injected_settings_do_not_outlive_the_statement_for_the_platform(pair: Pair):
+    mine, theirs = pair
+    from django.db import connections
+
+    from tenants.databases import cell_alias
+
+    with tenant_scope(mine):
+        alias = cell_alias(mine.cell)
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"SET search_path = {theirs.schema}, pg_catalog")
+            cursor.execute("SET meridian.context = 'x'")
+        assert Customer.objects.count() == 1
+    if theirs.cell == mine.cell:
+        with tenant_scope(theirs):
+            assert Customer.objects.count() == 2
+
+
+def test_error_messages_do_not_show_the_signature(deployment, raw, shared_pair):
+    tenant = shared_pair[0]
+    context = context_statement(
+        deployment.context_key(tenant.cell), tenant.id, "public", int(time.time()) + 60
+    )
+    with pytest.raises(errors.UndefinedColumn) as wrong:
+        raw(tenant).execute(context + b"SELECT nothing_like_it FROM desk_customer")
+    assert "set_config" not in str(wrong.value)
+
+
+def test_an_unknown_tenants_context_shows_nothing(pair: Pair, raw, deployment):
+    session = raw(pair[0])
+    key = deployment.context_key(pair[0].cell)
+    enter(session, sign_context(key, uuid4(), int(time.time()) + 60))
+    assert count(session, pair[0]) == 0
