@@ -65,10 +65,11 @@ class VerbCommand(BaseCommand):
         self.stderr.write(self.style.NOTICE(message))
 
     def table(self, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+        """Print a table; nothing is cut short where the output is not a terminal."""
         table = Table(*columns, box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*("—" if value is None else str(value) for value in row))
-        Console(file=self.stdout._out, soft_wrap=True).print(table)
+        Console(file=self.stdout._out, width=None if self.stdout.isatty() else 200).print(table)
 
     def _show(self, document: Any) -> None:
         self.stdout.write(_dump(document))

@@ -118,6 +118,14 @@ class Deployment:
     def console_url(self) -> str:
         return f"{self.edge_url}/console/"
 
+    def probe_host(self, cell: str) -> str:
+        """The host name that the edge routes to a cell's writer, as it does a tenant's."""
+        return f"{cell}.cell.{self.domain}"
+
+    def probe_token(self) -> str:
+        """Only operators may write probes."""
+        return self.secrets.derive("probe").hex()
+
     def context_key(self, cell: str) -> bytes:
         """Signs tenant contexts for one cell's databases: useless in another cell."""
         return self.secrets.derive(f"context:{cell}")

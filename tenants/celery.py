@@ -18,7 +18,7 @@ from tenants.seams import local_directory
 HEADER = "meridian_tenant"
 
 
-class TenantTask(Task):
+class TenantTask(Task):  # type: ignore[misc]
     """`@shared_task(base=TenantTask)`"""
 
     abstract = True

@@ -27,7 +27,7 @@ SILENCE = timedelta(minutes=5)
 UNSENT = timedelta(seconds=30)
 
 
-@shared_task(name="tenants.tasks.provision_tenant")
+@shared_task(name="tenants.tasks.provision_tenant")  # type: ignore[untyped-decorator]
 def provision_tenant(operation_id: str) -> None:
     """Onboard the tenant that the operation describes."""
     operation = _take(UUID(operation_id))
@@ -45,7 +45,7 @@ def provision_tenant(operation_id: str) -> None:
         _report(operation, state=Operation.State.DONE, step="ready", percent=100)
 
 
-@shared_task(name="tenants.tasks.resume_operations")
+@shared_task(name="tenants.tasks.resume_operations")  # type: ignore[untyped-decorator]
 def resume_operations() -> int:
     """Send again what no worker works on; returns how many."""
     now = timezone.now()

@@ -36,7 +36,7 @@ class EdgeFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         edge = self.deployment.edge
         self.maps.changed()
-        routing = routing_map(self.maps, tuple(self.deployment.regions))
+        routing = routing_map(self.maps, self.deployment)
         documents = watched(routing, self.targets, self.folder, edge.host, edge.port)
         replace(self.folder / BOOTSTRAP, bootstrap(self.folder, edge.host, self.admin_port))
         for name, document in documents.items():

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regions.deployment import CONTROL_CELL
+from regions.deployment import CONTROL_CELL, Deployment
 
 FILES = ("topology.json", "directory.json", "leases.json")
 Ordered = tuple[str, ...]
@@ -67,13 +67,14 @@ class MapFolders:
         return [self._documents[path] for path in paths if path in self._documents]
 
 
-def routing_map(maps: MapFolders, regions: Ordered) -> RoutingMap:
+def routing_map(maps: MapFolders, deployment: Deployment) -> RoutingMap:
     """What the edge must route by now."""
     return route(
         maps.documents("topology.json"),
         maps.documents("directory.json"),
         maps.documents("leases.json"),
-        regions,
+        tuple(deployment.regions),
+        deployment.probe_host,
     )
 
 
@@ -82,8 +83,12 @@ def route(
     directories: Iterable[Document],
     leases: Iterable[Document],
     regions: Ordered,
+    probe_host: Callable[[str], str],
 ) -> RoutingMap:
-    """Decide from the documents alone. `regions` is the deployment's, in its order."""
+    """Decide from the documents alone. `regions` is the deployment's, in its order.
+
+    Each cell has a host of its own besides its tenants', for probes.
+    """
     cells = {
         cell["name"]: (tuple(name for name in cell["regions"] if name in regions), cell["policy"])
         for cell in _newest(topologies).get("cells", ())
@@ -97,7 +102,9 @@ def route(
         return members if policy == "active_active" else _first(writer, members)
 
     hosts: dict[Ordered, dict[str, None]] = {}
-    taken: set[str] = set()
+    for cell in sorted(cells):
+        hosts.setdefault(order(cell), {})[probe_host(cell)] = None
+    taken = {probe_host(cell) for cell in cells}
     for tenant in _newest(directories).get("tenants", ()):
         if tenant["cell"] not in cells:
             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import xmlrpc.client
 from argparse import Namespace
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -83,7 +84,7 @@ def break_(options: Namespace, console: Console, progress: Progress) -> Document
             condition = _condition(options)
             faults.break_link(plan, options.a, options.b, condition, one_way=options.one_way)
             arrow = "→" if options.one_way else "↔"
-            done = f"{options.a} {arrow} {options.b} is {condition.label}"
+            done = f"{options.a} {arrow} {options.b} is {condition.label.replace('_', ' ')}"
     return _told(progress, f"{done}. `python -m infra.fleet heal` undoes it.")
 
 
@@ -157,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     progress = Progress()
     try:
         document = VERBS[options.verb](options, console, progress)
-    except (FleetError, RegionsError, OSError) as error:
+    except (FleetError, RegionsError, OSError, xmlrpc.client.Error) as error:
         progress.say(f"[red]Error:[/red] {' '.join(str(error).split())}")
         return error.exit_status if isinstance(error, FleetError) else 1
     except KeyboardInterrupt:
@@ -177,6 +178,9 @@ def _condition(options: Namespace) -> Condition:
     state = {"cut": LinkState.CUT, "black-hole": LinkState.BLACK_HOLE}.get(
         options.how, LinkState.UP if delayed else LinkState.CUT
     )
+    if state is LinkState.CUT and options.one_way:
+        # TCP can't be refused in one direction only: what goes that way just never arrives.
+        state = LinkState.BLACK_HOLE
     return Condition(state, options.latency or 0.0, options.jitter, options.bandwidth)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import subprocess
 import sys
@@ -15,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from infra.errors import ServerFailed
 
 LONGEST_SOCKET_PATH = 90
-UNREACHABLE = (OSError, xmlrpc.client.ProtocolError)
+UNREACHABLE = (OSError, xmlrpc.client.ProtocolError, http.client.HTTPException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ class Supervisor:
             try:
                 self._call("supervisor.startProcess", name, False)
             except xmlrpc.client.Fault as fault:
+                if fault.faultCode == Faults.ALREADY_STARTED:
+                    continue
                 raise ServerFailed(f"{name} can't be started: {fault.faultString}") from fault
         return started
 
@@ -106,7 +109,12 @@ class Supervisor:
         now = self.processes()
         stopping = [name for name in ids if now[name].state in ("RUNNING", "STARTING", "BACKOFF")]
         for name in stopping:
-            self._call("supervisor.stopProcess", name, False)
+            try:
+                self._call("supervisor.stopProcess", name, False)
+            except xmlrpc.client.Fault as fault:
+                # It may have ended by itself since it was looked at.
+                if fault.faultCode != Faults.NOT_RUNNING:
+                    raise ServerFailed(f"{name} can't be stopped: {fault.faultString}") from fault
         for name in stopping:
             self._wait_for_stop(name)
 

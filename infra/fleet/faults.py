@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from infra.errors import NotRunning, UnknownTarget
 from infra.fleet.control import Supervisor
@@ -12,7 +11,7 @@ from infra.fleet.progress import Say
 from infra.fleet.start import wait_for_postgres, wait_until
 from infra.fleet.status import region_status
 from infra.wan import conditions
-from infra.wan.conditions import HEALTHY, Condition, Link, LinkState
+from infra.wan.conditions import HEALTHY, Condition, Link
 from regions.deployment import load
 
 # After a power cut PostgreSQL recovers first; then what needs it starts.
@@ -50,9 +49,6 @@ def restart(plan: Plan, name: str) -> None:
 
 def break_link(plan: Plan, a: str, b: str, condition: Condition, *, one_way: bool) -> None:
     """Put a condition on a→b, and on b→a unless `one_way`."""
-    if condition.state is LinkState.CUT and one_way:
-        # TCP can't be refused in one direction only: what goes that way just never arrives.
-        condition = replace(condition, state=LinkState.BLACK_HOLE)
     _change(plan, _ways(plan, a, b, one_way=one_way), lambda _: condition)
 
 

@@ -103,6 +103,14 @@ class Plan:
     def map_dir(self, region: str) -> Path:
         return self.state / "regions" / region / "map"
 
+    def data_folders(self) -> tuple[Path, ...]:
+        """Where PostgreSQL and Valkey work: each is the working folder of its server."""
+        return tuple(
+            folder
+            for region in self.regions
+            for folder in (self.pgdata(region.name), self.valkey_dir(region.name))
+        )
+
     def ports(self) -> Iterator[tuple[int, str]]:
         """Every port that the fleet listens on, with what listens there."""
         yield self.edge_port, "envoy"

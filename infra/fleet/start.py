@@ -107,7 +107,7 @@ def _prepare(
     plan: Plan, placement: Placement, planned: Iterable[ProcessPlan], progress: Progress
 ) -> None:
     """Everything on disk, and nothing of an earlier fleet in memory."""
-    left = leftovers.leftovers(plan.state, (plan.pgdata(region.name) for region in plan.regions))
+    left = leftovers.leftovers(plan.state, plan.data_folders())
     if left:
         with progress.step(f"Ending {len(left)} processes that an earlier fleet left"):
             leftovers.end(left)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import xmlrpc.client
 from collections.abc import Mapping
+from contextlib import suppress
 
-from infra.errors import FleetError
+from infra.errors import FleetError, ServerFailed
 from infra.fleet import leftovers
-from infra.fleet.control import Supervisor, socket_path
+from infra.fleet.control import UNREACHABLE, Supervisor, socket_path
 from infra.fleet.plan import Plan
 from infra.fleet.progress import Progress
 from infra.fleet.state import CHOICES, point_away
@@ -19,9 +21,11 @@ def stop(plan: Plan, progress: Progress) -> bool:
     supervisor = Supervisor(plan.state)
     running = supervisor.alive()
     if running:
-        with progress.step("Stopping the fleet"):
+        # Whatever it doesn't manage is swept up below, the supervisor itself included.
+        incomplete = suppress(ServerFailed, xmlrpc.client.Error, *UNREACHABLE)
+        with progress.step("Stopping the fleet"), incomplete:
             supervisor.shutdown()
-    left = leftovers.leftovers(plan.state, (plan.pgdata(region.name) for region in plan.regions))
+    left = leftovers.leftovers(plan.state, plan.data_folders())
     if left:
         with progress.step(f"Ending {len(left)} processes that were left"):
             leftovers.end(left)

@@ -37,7 +37,8 @@ class ConsoleSite(UnfoldAdminSite):
         context: dict[str, Any] = {}
         if request.user.has_perm("regions.view_region"):
             context["live"], context["digest"] = dashboard.render_live(request)
-        return super().index(request, context | (extra_context or {}))
+        answer: TemplateResponse = super().index(request, context | (extra_context or {}))
+        return answer
 
     def extra_urls(self) -> list[URLPattern]:
         pages = {

@@ -24,7 +24,7 @@ from tenants.models import Operation
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name="console.tasks.failover_region")
+@shared_task(name="console.tasks.failover_region")  # type: ignore[untyped-decorator]
 def failover_region(operation_id: str) -> None:
     """Move every writer out of the operation's region; the measured result goes into the row."""
     alias = control_writer_alias()

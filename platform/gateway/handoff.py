@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, UnreadablePostError
 
 from gateway.metrics import HANDOFFS
 from gateway.problems import problem
-from gateway.writes import Action, Decision
+from regions.writers import Action, Decision
 
 EDGE_HEADER = "x-meridian-edge"
 REPLAY_REGION = "x-replay-region"

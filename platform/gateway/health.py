@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 
 from gateway.middleware import host_of
 from gateway.place import deployment, here, region_map
+from gateway.probes import probe
 from regions.deployment import APP_ROLE, CONTROL_DATABASE
 
 FRESH_SECONDS = 0.2
@@ -81,6 +82,8 @@ class HealthMiddleware:
                 return ready()
             case "/healthz/tenant":
                 return tenant_health(request)
+            case "/healthz/probe":
+                return probe(request, host_of(request))
         return self._get_response(request)
 
 

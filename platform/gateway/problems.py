@@ -34,6 +34,8 @@ TITLES = {
     "duplicate": "A value that must be unique is taken",
     "broken-reference": "The request refers to something that does not exist",
     "invalid-data": "The database refused a value",
+    "unauthorized": "The request is not authorized",
+    "method-not-allowed": "The method is not allowed here",
     "durability": "The requested durability is not possible",
 }
 

@@ -16,7 +16,7 @@ from gateway.errors import FENCED_SQLSTATE, database_problem, sqlstate
 from gateway.metrics import FENCED
 from gateway.place import here, region_map
 from gateway.problems import problem
-from gateway.writes import Action, decide
+from regions.writers import Action, decide
 from tenants.context import current_tenant_or_none
 from tenants.databases import cell_alias
 

@@ -29,16 +29,6 @@ class Acknowledged:
     at: float
 
 
-def probe_host(deployment: Deployment, cell: str) -> str:
-    """The host name that the edge routes to a cell's writer, as it does a tenant's."""
-    return f"{cell}.cell.{deployment.domain}"
-
-
-def probe_token(deployment: Deployment) -> str:
-    """Only operators may write probes."""
-    return deployment.secrets.derive("probe").hex()
-
-
 class Probes:
     """Writes to one cell through the edge, one after the other, until the block ends."""
 
@@ -93,8 +83,8 @@ class Probes:
 
     def _write_forever(self) -> None:
         headers = {
-            "Host": probe_host(self._deployment, self._spec.name),
-            "Authorization": f"Bearer {probe_token(self._deployment)}",
+            "Host": self._deployment.probe_host(self._spec.name),
+            "Authorization": f"Bearer {self._deployment.probe_token()}",
         }
         url = f"{self._deployment.edge_url}/healthz/probe"
         with httpx.Client(timeout=2.0, headers=headers, trust_env=False) as client:

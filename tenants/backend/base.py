@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.db.backends.postgresql import base
 from psycopg import NotSupportedError
 
@@ -18,15 +17,14 @@ from tenants.backend.cursor import TenantCursor
 from tenants.backend.features import DatabaseFeatures
 from tenants.backend.introspection import DatabaseIntrospection
 from tenants.backend.operations import DatabaseOperations
-from tenants.backend.schema import DatabaseSchemaEditor
 from tenants.context import current_tenant_or_none
+from tenants.databases import deployment
 from tenants.directory import TenantRecord
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """`settings_dict["MERIDIAN"]` names the cell: {"cell", "mode", "region", "role"}."""
 
-    SchemaEditorClass = DatabaseSchemaEditor
     features_class = DatabaseFeatures
     introspection_class = DatabaseIntrospection
     ops_class = DatabaseOperations
@@ -35,11 +33,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(settings_dict, alias)
         place = settings_dict.get("MERIDIAN")
         self.cell_context: CellContext | None = None
-        self.shares_tables = False
         if place:
-            key = settings.MERIDIAN_DEPLOYMENT.context_key(place["cell"])
+            key = deployment().context_key(place["cell"])
             self.cell_context = CellContext(place["cell"], place["role"], key)
-            self.shares_tables = place["mode"] == TenancyMode.SHARED
+
+    @property
+    def shares_tables(self) -> bool:
+        """Whether its tables hold the rows of many tenants."""
+        place = self.settings_dict.get("MERIDIAN")
+        return place is not None and place["mode"] == TenancyMode.SHARED
 
     @property
     def tenant(self) -> TenantRecord | None:

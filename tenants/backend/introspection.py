@@ -10,6 +10,8 @@ HIDDEN_COLUMNS = frozenset({"tenant_id", "_born", "_stamp", "_fields", "_base"})
 
 
 class DatabaseIntrospection(introspection.DatabaseIntrospection):
+    connection: Any
+
     def get_table_description(self, cursor: Any, table_name: str) -> list[Any]:
         columns = super().get_table_description(cursor, table_name)
         if self._is_ours(column.name for column in columns):

@@ -11,6 +11,8 @@ TENANT_COLUMN = "tenant_id"
 
 
 class DatabaseOperations(operations.DatabaseOperations):
+    connection: Any
+
     def on_conflict_suffix_sql(
         self, fields: Any, on_conflict: Any, update_fields: Any, unique_fields: Any
     ) -> str:

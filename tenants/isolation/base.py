@@ -11,6 +11,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from django.conf import settings
+from psycopg import sql
 
 from regions import cells
 from regions.replication import capture
@@ -25,6 +26,12 @@ from tenants.isolation.policies import open_schema, restrict_reference_tables, s
 from tenants.isolation.rewrite import share_tables
 
 Progress = Callable[[str, int], None]
+
+# The fabric keeps copies of rows: what was written, deleted, or lost a conflict.
+LOGS = ("change", "tombstone", "conflict")
+
+# After this, what was under way between replicas when it began has arrived.
+SETTLE_SECONDS = 1.0
 
 
 class Isolation(ABC):
@@ -94,3 +101,14 @@ def missing(connection: Connection, schema: str, tenant: UUID | None) -> list[st
     tables = read_tables(connection, schema)
     statements = share_tables(tables) if tenant is None else []
     return statements + secure_tables(tables, tenant)
+
+
+def forget_changes(administrator: Connection, tenant: UUID) -> int:
+    """Delete what the fabric keeps of an erased tenant in one replica; returns how many rows."""
+    return sum(
+        administrator.execute(
+            sql.SQL("DELETE FROM fabric.{} WHERE tenant = %s").format(sql.Identifier(log)),
+            (tenant,),
+        ).rowcount
+        for log in LOGS
+    )

@@ -3,12 +3,15 @@ statement that names another tenant's schema sees nothing in it."""
 
 from __future__ import annotations
 
+import time
 from uuid import UUID
 
 from psycopg import sql
 
+from regions import cells
+from tenants.databases import deployment
 from tenants.directory import TenantRecord
-from tenants.isolation.base import Isolation, Progress
+from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress, forget_changes
 from tenants.isolation.owner import Connection, owner
 from tenants.models import Tenant
 
@@ -32,6 +35,13 @@ class Schema(Isolation):
                         sql.Identifier(tenant.schema)
                     )
                 )
+        while sum(self._forget(region, tenant) for region in self.spec.regions):
+            progress("change logs", 70)
+            time.sleep(SETTLE_SECONDS)
+
+    def _forget(self, region: str, tenant: TenantRecord) -> int:
+        with cells.administrator(deployment(), region, self.spec.database) as administrator:
+            return forget_changes(administrator, tenant.id)
 
     def _schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
         tenants = Tenant.objects.select_related("cell").filter(

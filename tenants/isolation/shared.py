@@ -13,15 +13,10 @@ from psycopg import sql
 from regions import cells
 from tenants.databases import deployment
 from tenants.directory import TenantRecord
-from tenants.isolation.base import Isolation, Progress
+from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress, forget_changes
 from tenants.isolation.catalog import read_tables
 from tenants.isolation.owner import Connection
 from tenants.isolation.rewrite import TENANT_COLUMN
-
-SETTLE_SECONDS = 1.0
-
-# The fabric keeps copies of rows: what was written, deleted, or lost a conflict.
-LOGS = (("fabric", "change"), ("fabric", "tombstone"), ("fabric", "conflict"))
 
 
 class Shared(Isolation):
@@ -43,20 +38,20 @@ class Shared(Isolation):
 
     def _delete_rows(self, region: str, tenant: TenantRecord) -> int:
         with cells.administrator(deployment(), region, self.spec.database) as administrator:
-            tables = [("public", table.name) for table in read_tables(administrator, "public")]
+            tables = read_tables(administrator, "public")
             with administrator.transaction():
                 # Neither captured nor checked: all rows of the tenant go at once.
                 administrator.execute("SET LOCAL session_replication_role = replica")
-                return sum(
+                deleted = sum(
                     administrator.execute(
-                        sql.SQL("DELETE FROM {} WHERE {} = %s").format(
-                            sql.Identifier(schema, table), sql.Identifier(column)
+                        sql.SQL("DELETE FROM public.{} WHERE {} = %s").format(
+                            sql.Identifier(table.name), sql.Identifier(TENANT_COLUMN)
                         ),
                         (tenant.id,),
                     ).rowcount
-                    for column, found in ((TENANT_COLUMN, tables), ("tenant", LOGS))
-                    for schema, table in found
+                    for table in tables
                 )
+                return deleted + forget_changes(administrator, tenant.id)
 
     def _schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
         return [("public", None)]

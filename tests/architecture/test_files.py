@@ -48,7 +48,9 @@ def test_the_environment_is_read_in_one_module():
     assert guilty == []
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.name not in {"__init__.py", "apps.py"}], ids=str)
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if p.name not in {"__init__.py", "apps.py"}], ids=str
+)
 def test_a_module_says_what_it_guarantees(path):
     text = read(path)
     assert not text.strip() or text.lstrip().startswith('"""')

@@ -68,15 +68,7 @@ def test_the_measured_result_is_shown_with_its_timeline(operator: Client) -> Non
         state="done",
         percent=100,
         actor="me",
-        arguments={
-            "region": "eu-west",
-            "result": {
-                **cell,
-                **measured,
-                "events": ["1.2 s took over"],
-                "cells": [cell | measured],
-            },
-        },
+        arguments={"region": "eu-west", "result": result},
     )
     html = operator.get(f"/console/operation/{operation.id}/").content.decode()
     for text in ("1.23 s", "812 ms", "1.2 s took over", "console-eu"):

@@ -4,7 +4,7 @@ from django.http import HttpRequest
 from django.test import RequestFactory
 
 from gateway import handoff
-from gateway.writes import Action, Decision
+from regions.writers import Action, Decision
 
 TO_EU_WEST = Decision(Action.HAND_OFF, "Cell eu is written in eu-west.", "eu-west")
 

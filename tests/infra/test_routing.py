@@ -37,7 +37,7 @@ def leases(writer: str | None, epoch: int, cell: str = "eu1") -> dict:
 
 
 def decide(*, topologies=(), directories=(), leases=()) -> RoutingMap:
-    return route(topologies, directories, leases, REGIONS)
+    return route(topologies, directories, leases, REGIONS, "{}.cell.test".format)
 
 
 def test_without_any_map_everything_goes_to_the_console_in_the_deployments_order() -> None:

@@ -51,15 +51,9 @@ def control(deployment: Deployment) -> Deployment:
 
 
 def onboard(slug: str, mode: str, residency: str = "EU", **options: Any) -> Tenant:
-    return provision(
-        slug,
-        mode=mode,
-        residency=residency,
-        policy="active_active",
-        actor="test",
-        progress=silent,
-        **options,
-    )
+    if "cell" not in options:
+        options.setdefault("policy", "active_active")
+    return provision(slug, mode=mode, residency=residency, actor="test", progress=silent, **options)
 
 
 @pytest.fixture(scope="session")

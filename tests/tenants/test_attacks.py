@@ -7,12 +7,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from django.db import connections
 from psycopg import errors
 
 from desk.models import Customer
 from regions.deployment import Deployment
 from tenants.backend.context import context_statement, sign_context
 from tenants.context import tenant_scope
+from tenants.databases import cell_alias
 from tenants.directory import TenantRecord
 
 Pair = tuple[TenantRecord, TenantRecord]
@@ -30,7 +32,7 @@ def enter(session, context: str) -> None:
 
 @pytest.fixture(autouse=True)
 def customers(pair: Pair):
-    """Each of the two has customers, the same number by accident of nothing."""
+    """Each of the two has customers, a different number of them."""
     for number, tenant in enumerate(pair, start=1):
         with tenant_scope(tenant):
             Customer.objects.all().delete()
@@ -153,19 +155,19 @@ def test_models_and_permissions_can_be_read_and_not_written(pair: Pair, raw):
 
 def test_injected_settings_do_not_outlive_the_statement_for_the_platform(pair: Pair):
     mine, theirs = pair
-    from django.db import connections
-
-    from tenants.databases import cell_alias
-
     with tenant_scope(mine):
         alias = cell_alias(mine.cell)
         with connections[alias].cursor() as cursor:
             cursor.execute(f"SET search_path = {theirs.schema}, pg_catalog")
             cursor.execute("SET meridian.context = 'x'")
-        assert Customer.objects.count() == 1
-    if theirs.cell == mine.cell:
-        with tenant_scope(theirs):
-            assert Customer.objects.count() == 2
+    try:
+        with tenant_scope(mine):
+            assert Customer.objects.count() == 1
+        if theirs.cell == mine.cell:
+            with tenant_scope(theirs):
+                assert Customer.objects.count() == 2
+    finally:
+        connections[alias].close()
 
 
 def test_error_messages_do_not_show_the_signature(deployment, raw, shared_pair):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.admin import display
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from unfold.decorators import display
 
 from console.access import needs
 from console.admins.base import ReadOnlyAdmin
@@ -35,7 +35,8 @@ class CellAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Cell]:
         self._tenants = tenants_by_cell()
-        return super().get_queryset(request).prefetch_related("replicas")
+        rows: QuerySet[Cell] = super().get_queryset(request)
+        return rows.prefetch_related("replicas")
 
     def change_view(
         self,
@@ -44,8 +45,14 @@ class CellAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        context = {"trail": audit_of("cell", object_id), "cell": look().cell(object_id)}
-        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+        context: dict[str, Any] = {
+            "trail": audit_of("cell", object_id),
+            "cell": look().cell(object_id),
+        }
+        answer: HttpResponse = super().change_view(
+            request, object_id, form_url, context | (extra_context or {})
+        )
+        return answer
 
     @display(description="Write policy", ordering="policy")
     def policy_shown(self, cell: Cell) -> str:
@@ -74,7 +81,8 @@ class RegionAdmin(ReadOnlyAdmin):
     change_form_outer_after_template = "console/audit_trail.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Region]:
-        return super().get_queryset(request).prefetch_related("replicas")
+        rows: QuerySet[Region] = super().get_queryset(request)
+        return rows.prefetch_related("replicas")
 
     def change_view(
         self,
@@ -83,12 +91,15 @@ class RegionAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        context = {
+        context: dict[str, Any] = {
             "trail": audit_of("region", object_id),
             "region": look().region(object_id),
             "may_fail_over": request.user.has_perm("regions.change_region"),
         }
-        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+        answer: HttpResponse = super().change_view(
+            request, object_id, form_url, context | (extra_context or {})
+        )
+        return answer
 
     @display(description="Cells")
     def cells(self, region: Region) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.admin import display
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from unfold.decorators import display
 
 from console.admins.base import ReadOnlyAdmin
 from console.templatetags.console import facts, state_badge

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin import display
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.html import format_html
-from unfold.decorators import display
 
 from console.access import actor, effect
 from console.admins.base import ReadOnlyAdmin
@@ -44,7 +44,7 @@ class TenantAdmin(ReadOnlyAdmin):
     change_form_outer_after_template = "console/audit_trail.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
-        tenants = super().get_queryset(request).select_related("cell")
+        tenants: QuerySet[Tenant] = super().get_queryset(request).select_related("cell")
         return tenants.prefetch_related("cell__replicas", "domains")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -64,7 +64,8 @@ class TenantAdmin(ReadOnlyAdmin):
         trail = AuditEntry.objects.filter(subject__in=[slug, f"tenant:{slug}", object_id])[:20]
         may_act = request.user.has_perm("tenants.change_tenant")
         context = {"trail": trail, "may_act": may_act} | (extra_context or {})
-        return super().change_view(request, object_id, form_url, context)
+        answer: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return answer
 
     @display(description="Mode", ordering="cell__mode")
     def mode(self, tenant: Tenant) -> str:

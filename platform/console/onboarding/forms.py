@@ -62,20 +62,19 @@ class OnboardingForm(forms.Form):
     ) -> None:
         super().__init__(*args, **kwargs)
         self._deployment = deployment
-        self.verdicts: tuple[RegionVerdict, ...] = ()
-        self.cells: tuple[CellSpec, ...] = ()
         self.fields["operation"].initial = uuid4()
         self._choose("residency", policy_choices(deployment.regions.values()))
         self._choose("mode", [(value, title) for value, title, _ in MODES])
         self._choose("policy", [(value, title) for value, title, _ in POLICIES])
-        self._judge(topology, taken)
-        self._choose(
-            "cell",
-            [
-                (AUTO, "Choose or make a lawful cell for me"),
-                *((cell.name, _describe(cell)) for cell in self.cells),
-            ],
+        self.verdicts = self._judge()
+        self.cells = lawful_cells(
+            topology.cells.values(),
+            self.verdicts,
+            mode=str(self["mode"].value() or ""),
+            taken=taken,
         )
+        offered = [(spec.name, _describe(spec)) for spec in self.cells]
+        self._choose("cell", [(AUTO, "Choose or make a lawful cell for me"), *offered])
 
     def clean_slug(self) -> str:
         """Free, or left behind by an onboarding that did not end: the verb takes that up."""
@@ -114,16 +113,13 @@ class OnboardingForm(forms.Form):
             "policy": data["policy"],
         }
 
-    def _judge(self, topology: Topology, taken: Mapping[str, int]) -> None:
-        """The law's answer to what has been chosen so far."""
+    def _judge(self) -> tuple[RegionVerdict, ...]:
+        """The law's answer, for each region, to the residency chosen so far."""
         try:
             policy = parse_policy(str(self["residency"].value() or ""))
-        except (RegionsError, ValueError):
-            return
-        sites = self._deployment.regions.values()
-        self.verdicts = verdicts(policy, sites, timezone.now())
-        mode = str(self["mode"].value() or "")
-        self.cells = lawful_cells(topology.cells.values(), self.verdicts, mode=mode, taken=taken)
+        except RegionsError:
+            return ()
+        return verdicts(policy, self._deployment.regions.values(), timezone.now())
 
     def _choose(self, name: str, choices: list[Any]) -> None:
         cast(forms.ChoiceField, self.fields[name]).choices = choices

@@ -91,12 +91,14 @@ class Command(VerbCommand):
         _slug(parser)
         parser.add_argument("command", nargs=REMAINDER, metavar="-- COMMAND …")
 
-    def do_exec(self, slug: str, command: list[str], **options: Any) -> dict[str, Any]:
+    def do_exec(self, slug: str, command: list[str], **_: Any) -> dict[str, Any]:
         words = command[1:] if command[:1] == ["--"] else command
         if not words:
             raise InvalidRequest("Say which command: tenant exec SLUG -- COMMAND …")
         with tenant_scope(record_for(find_tenant(slug))):
-            output = call_command(*words, **({"stdout": self.stderr} if self.as_json else {}))
+            # Standard output is the document's.
+            options: dict[str, Any] = {"stdout": self.stderr} if self.as_json else {}
+            output = call_command(words[0], *words[1:], **options)
         return {"tenant": slug, "command": words, "output": output}
 
     def show_exec(self, document: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.writes import Action, decide
+from regions.writers import Action, decide
 from regions.topology import CellSpec, Lease, TenancyMode, WritePolicy
 
 REGIONS = ("eu-west", "eu-central", "us-east", "ap-south")
