@@ -102,9 +102,7 @@ def records(deployment: Deployment, alias: Callable[[], str], *, progress: Progr
             )
         users = get_user_model()._default_manager.db_manager(using)
         if not users.filter(username=OPERATOR).exists():
-            users.create_superuser(  # type: ignore[attr-defined]
-                username=OPERATOR, password=deployment.secrets.operator_password
-            )
+            users.create_superuser(username=OPERATOR, password=deployment.secrets.operator_password)
     progress(f"control cell is written in {using}")
 
 

@@ -49,7 +49,7 @@ def prepare_region(deployment: Deployment, region: str) -> None:
             admin.execute(
                 sql.SQL("ALTER ROLE {} NOSUPERUSER NOCREATEDB NOCREATEROLE {} PASSWORD {}").format(
                     name,
-                    sql.SQL(attributes),  # type: ignore[arg-type]
+                    sql.SQL(attributes),
                     sql.Literal(deployment.password(role)),
                 )
             )

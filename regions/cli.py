@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar, cast
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -69,7 +69,8 @@ class VerbCommand(BaseCommand):
         table = Table(*columns, box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*("—" if value is None else str(value) for value in row))
-        Console(file=self.stdout._out, width=None if self.stdout.isatty() else 200).print(table)
+        width = None if self.stdout.isatty() else 200
+        Console(file=cast(IO[str], self.stdout), width=width).print(table)
 
     def _show(self, document: Any) -> None:
         self.stdout.write(_dump(document))

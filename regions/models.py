@@ -1,6 +1,8 @@
 """The registry of places: regions, cells and replicas. Lives in the control cell, so it holds
 no personal data and reaches every region."""
 
+from typing import Any
+
 from django.db import models
 
 from regions.topology import TenancyMode, WritePolicy, database_name
@@ -85,6 +87,6 @@ class Replica(models.Model):
     def __str__(self) -> str:
         return f"{self.cell_id} in {self.region_id}"
 
-    def save(self, *args, **kwargs) -> None:
+    def save(self, *args: Any, **kwargs: Any) -> None:
         self.id = f"{self.cell_id}@{self.region_id}"
         super().save(*args, **kwargs)

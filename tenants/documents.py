@@ -40,5 +40,7 @@ def cell_document(cell: Cell) -> dict[str, Any]:
 
 def writer_of(cell: Cell) -> str | None:
     """None when nobody holds the lease, and where every region writes."""
+    if not cell.region_names:
+        return None
     lease = leases().get(cell.name)
     return lease.writer if lease else None

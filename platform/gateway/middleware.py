@@ -17,11 +17,11 @@ from gateway import handoff
 from gateway.place import RegionMap, deployment, here, region_map
 from gateway.problems import problem
 from gateway.transactions import SAFE_METHODS
-from regions.writers import Action, decide
 from regions.deployment import CONTROL_CELL
 from regions.residency import Destination, Operation, parse_policy
 from regions.residency import decide as decide_residency
 from regions.topology import CellSpec
+from regions.writers import Action, decide
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 

@@ -19,9 +19,9 @@ from gateway import handoff
 from gateway.errors import FENCED_SQLSTATE
 from gateway.place import deployment, here, region_map
 from gateway.problems import problem
-from regions.writers import Action, decide
 from regions.deployment import APP_ROLE
 from regions.topology import CellSpec
+from regions.writers import Action, decide
 
 _connections = threading.local()
 

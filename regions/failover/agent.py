@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from regions.errors import RegionsError
 from regions.failover import publish
 from regions.failover.decide import Action, Decision, Sight, decide
 from regions.failover.handover import hand_over
+from regions.failover.journal import Journal, Request
 from regions.failover.lease import DRIFT, Held, Leases, PostgresAcceptor, View
 from regions.failover.link import Link, Unreachable
 from regions.failover.replica import ReplicaWorker
@@ -51,6 +53,7 @@ class Agent:
         self._ttl = deployment.lease_ttl_seconds
         dsn = deployment.dsn(region, CONTROL_DATABASE, AGENT_ROLE)
         self._control = Link(f"control in {region}", dsn, timeout=1.0)
+        self._journal = Journal(self._control, region)
         self._publishing = Link(f"control in {region}", dsn, timeout=2.0)
         self._leases = Leases(
             region, self._site.node, dict(self._acceptors()), deployment.lease_ttl_seconds
@@ -61,7 +64,7 @@ class Agent:
         self._open_since: dict[str, float] = {}
         self._views: dict[str, View] = {}
         self._writers: dict[str, dict[str, Any]] = {}
-        self._said: dict[str, str] = {}
+        self._published = ""
         self._background: set[asyncio.Task[None]] = set()
         self._applied = 0
 
@@ -77,7 +80,7 @@ class Agent:
             try:
                 await self._lead()
             except (Unreachable, psycopg.Error) as error:
-                self._say("agent", f"This region's PostgreSQL does not answer: {error}")
+                self._journal.say("agent", f"This region's PostgreSQL does not answer: {error}")
             self._drop_ended()
             await asyncio.sleep(max(0.02, TICK_SECONDS - (time.monotonic() - started)))
 
@@ -87,12 +90,12 @@ class Agent:
         ((now_here,),) = await self._control.fetch("SELECT clock_timestamp()")
         views = await self._leases.observe([spec.name for spec in leased])
         self._remember(views)
-        requests = await self._requests()
+        requests = await self._journal.requests()
         renew, acquire = [], []
         for spec in leased:
             decision = decide(self._sight(spec, views[spec.name], requests))
             if decision.action not in (Action.WAIT, Action.HOLD, Action.RENEW):
-                await self._event(spec.name, decision)
+                await self._journal.event(spec.name, decision)
             match decision.action:
                 case Action.RENEW:
                     renew.append(self._held[spec.name])
@@ -115,16 +118,16 @@ class Agent:
         for name, lease in renewed.items():
             worker, _ = self._workers[name]
             if not worker.handing_over:
-                await self._try(name, worker.open_gate(lease.epoch, until))
+                await self._journal.attempt(name, worker.open_gate(lease.epoch, until))
 
-    async def _acquire(self, cells: list[str], requests: dict[str, tuple[Any, ...]]) -> None:
+    async def _acquire(self, cells: list[str], requests: Mapping[str, Request]) -> None:
         won = await self._leases.acquire(cells)
         for name, lease in won.items():
             self._held[name] = lease
             self._remember_writer(name, self.region, lease.epoch)
             self._spawn(self._promote(name, lease))
             if name in requests:
-                await self._settle_request(requests[name][0], "done")
+                await self._journal.settle(requests[name].id, "done")
 
     async def _promote(self, name: str, lease: Held) -> None:
         """Apply what has arrived, then let writes in: at once if the wait takes too long."""
@@ -142,12 +145,11 @@ class Agent:
             await worker.open_gate(lease.epoch, now_here + timedelta(seconds=remaining))
         except (Unreachable, psycopg.Error) as error:
             log.warning("%s: promotion waits for the next renewal: %s", name, error)
-        await self._event(
+        await self._journal.event(
             name, Decision(Action.ACQUIRE, f"{self.region} writes {name} now."), lease.epoch
         )
 
-    def _start_hand_over(self, spec: CellSpec, request: tuple[Any, ...]) -> None:
-        identity, _, target, _, forced = request
+    def _start_hand_over(self, spec: CellSpec, request: Request) -> None:
         worker, _ = self._workers[spec.name]
         if worker.handing_over:
             return
@@ -161,8 +163,8 @@ class Agent:
                     worker,
                     self._leases,
                     self._held[spec.name],
-                    target,
-                    forced=forced,
+                    request.target,
+                    forced=request.forced,
                 )
                 self._held.pop(spec.name, None)
                 outcome = "done"
@@ -170,12 +172,14 @@ class Agent:
                 outcome = str(error)
             finally:
                 worker.handing_over = False
-            await self._settle_request(identity, outcome)
-            await self._event(spec.name, Decision(Action.HAND_OVER, f"To {target}: {outcome}"))
+            await self._journal.settle(request.id, outcome)
+            await self._journal.event(
+                spec.name, Decision(Action.HAND_OVER, f"To {request.target}: {outcome}")
+            )
 
         self._spawn(run())
 
-    def _sight(self, spec: CellSpec, view: View, requests: dict[str, tuple[Any, ...]]) -> Sight:
+    def _sight(self, spec: CellSpec, view: View, requests: Mapping[str, Request]) -> Sight:
         now = time.monotonic()
         if view.open:
             self._open_since.setdefault(spec.name, now)
@@ -183,7 +187,7 @@ class Agent:
             self._open_since.pop(spec.name, None)
         since = self._open_since.get(spec.name)
         held = self._held.get(spec.name)
-        _, _, target, kind, _ = requests.get(spec.name, (None, None, None, None, False))
+        asked = requests.get(spec.name)
         worker = self._workers.get(spec.name)
         renewed = held.until - self._ttl * (1 - DRIFT) if held else 0.0
         return Sight(
@@ -196,8 +200,8 @@ class Agent:
             open_for=None if since is None else now - since,
             quorum=view.answered >= self._leases.majority,
             successor=view.successor,
-            hand_over_to=target if kind == "hand_over" and worker else None,
-            asked_to_take=kind == "take" and target == self.region,
+            hand_over_to=asked.target if asked and asked.kind == "hand_over" else None,
+            asked_to_take=bool(asked and asked.kind == "take" and asked.target == self.region),
         )
 
     def _drop_ended(self) -> None:
@@ -205,7 +209,9 @@ class Agent:
         now = time.monotonic()
         for name in [name for name, lease in self._held.items() if lease.until <= now]:
             del self._held[name]
-            self._say(name, f"{self.region} lost the lease on {name}: it was not renewed in time.")
+            self._journal.say(
+                name, f"{self.region} lost the lease on {name}: it was not renewed in time."
+            )
 
     # -- what others are told -------------------------------------------------------------------
 
@@ -225,8 +231,8 @@ class Agent:
 
     def _publish_leases(self) -> None:
         document = {"region": self.region, "cells": self._writers}
-        if self._said.get("leases.json") != repr(document):
-            self._said["leases.json"] = repr(document)
+        if self._published != repr(document):
+            self._published = repr(document)
             publish.write(self._site.map_dir, "leases", document)
 
     async def _publish_forever(self) -> None:
@@ -241,7 +247,7 @@ class Agent:
                     }
                 self._follow_specs()
             except (RegionsError, psycopg.Error, OSError) as error:
-                self._say("publish", f"The map is not published: {error}")
+                self._journal.say("publish", f"The map is not published: {error}")
             await asyncio.sleep(PUBLISH_SECONDS)
 
     def _follow_specs(self) -> None:
@@ -261,49 +267,7 @@ class Agent:
     def _count_applied(self) -> None:
         self._applied += 1
 
-    # -- requests and events --------------------------------------------------------------------
-
-    async def _requests(self) -> dict[str, tuple[Any, ...]]:
-        rows = await self._control.fetch(
-            "SELECT id, cell, target, kind, forced FROM lease.request WHERE outcome IS NULL"
-            " AND at > clock_timestamp() - interval '30 s' ORDER BY at DESC"
-        )
-        return {row[1]: row for row in rows}
-
-    async def _settle_request(self, identity: object, outcome: str) -> None:
-        await self._try(
-            "request",
-            self._control.fetch(
-                "UPDATE lease.request SET outcome = %s WHERE id = %s", (outcome, identity)
-            ),
-        )
-
-    async def _event(self, cell: str, decision: Decision, epoch: int | None = None) -> None:
-        if self._say(cell, f"{decision.action}: {decision.reason}"):
-            await self._try(
-                cell,
-                self._control.fetch(
-                    "INSERT INTO lease.event (region, cell, action, reason, epoch)"
-                    " VALUES (%s, %s, %s, %s, %s)",
-                    (self.region, cell, decision.action, decision.reason, epoch),
-                ),
-            )
-
-    def _say(self, about: str, sentence: str) -> bool:
-        """Log a sentence unless it was the last one said about this."""
-        if self._said.get(about) == sentence:
-            return False
-        self._said[about] = sentence
-        log.info("%s: %s", about, sentence)
-        return True
-
-    async def _try(self, about: str, call: Any) -> None:
-        try:
-            await call
-        except (Unreachable, psycopg.Error) as error:
-            log.warning("%s: %s", about, error)
-
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)

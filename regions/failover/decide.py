@@ -67,7 +67,8 @@ def _as_holder(sight: Sight, held_for: float) -> Decision:
     target = sight.hand_over_to
     if not sight.writable:
         return Decision(
-            Action.STEP_DOWN, f"Cell {sight.cell.name} cannot be written in {sight.region} any more."
+            Action.STEP_DOWN,
+            f"Cell {sight.cell.name} cannot be written in {sight.region} any more.",
         )
     if target is not None and target in sight.cell.regions and target != sight.region:
         return Decision(Action.HAND_OVER, f"Asked to hand {sight.cell.name} over to {target}.")
@@ -81,7 +82,9 @@ def _as_candidate(sight: Sight) -> Decision:
     if not sight.quorum:
         return Decision(Action.WAIT, "No majority of the lease's acceptors answers.")
     if sight.open_for is None:
-        return Decision(Action.WAIT, f"The lease on {name} is with {sight.holder or 'another region'}.")
+        return Decision(
+            Action.WAIT, f"The lease on {name} is with {sight.holder or 'another region'}."
+        )
     if not sight.writable:
         return Decision(Action.WAIT, f"Cell {name} cannot be written in {sight.region}.")
     if sight.successor not in (None, sight.region):

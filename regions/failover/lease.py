@@ -180,10 +180,10 @@ class Leases:
 
         A lease that misses one renewal (a rival's prepare raised the promises) is prepared anew.
         """
-        held = {lease.cell: lease for lease in held}
-        proposals = {cell: (lease.ballot, lease.epoch) for cell, lease in held.items()}
-        renewed = await self._propose(proposals, since=held)
-        missed = [cell for cell in held if cell not in renewed]
+        mine = {lease.cell: lease for lease in held}
+        proposals = {cell: (lease.ballot, lease.epoch) for cell, lease in mine.items()}
+        renewed = await self._propose(proposals, since=mine)
+        missed = [cell for cell in mine if cell not in renewed]
         if missed:
             ballots = {cell: self._next_ballot() for cell in missed}
             promises = await self._ask(lambda acceptor: acceptor.prepare(ballots))
@@ -191,16 +191,16 @@ class Leases:
             for cell in missed:
                 answers = [answer[cell] for answer in promises if cell in answer]
                 self._learn(accepted.promised for _, accepted in answers)
-                mine = [
+                kept = [
                     accepted
                     for granted, accepted in answers
                     if granted
                     and accepted.holder == self._region
-                    and accepted.epoch == held[cell].epoch
+                    and accepted.epoch == mine[cell].epoch
                 ]
-                if len(mine) >= self.majority and self._clock() < held[cell].until:
-                    again[cell] = (ballots[cell], held[cell].epoch)
-            renewed |= await self._propose(again, since=held)
+                if len(kept) >= self.majority and self._clock() < mine[cell].until:
+                    again[cell] = (ballots[cell], mine[cell].epoch)
+            renewed |= await self._propose(again, since=mine)
         return renewed
 
     async def release(self, lease: Held, *, successor: str | None, reserved: float) -> None:

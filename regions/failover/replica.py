@@ -88,7 +88,7 @@ class ReplicaWorker:
     async def drained(self) -> bool:
         """Whether everything that has arrived is applied."""
         rows = await self._steer.fetch(housekeeping.BACKLOG)
-        return rows[0][0] == 0
+        return bool(rows[0][0] == 0)
 
     async def beat(self) -> int:
         """Write a heartbeat; returns its number in the log."""

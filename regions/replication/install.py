@@ -31,7 +31,7 @@ def script(name: str) -> sql.SQL:
     """One of this package's SQL files."""
     # The text is this package's own: nothing from outside is ever part of it.
     text = resources.files("regions.replication").joinpath("sql", name).read_text()
-    return sql.SQL(text)  # type: ignore[arg-type]
+    return sql.SQL(text)
 
 
 def install(connection: Connection, spec: CellSpec, *, region: str, node: int) -> None:
@@ -80,7 +80,7 @@ def grant(connection: Connection) -> None:
     for function in CALLABLE_BY_APP:
         connection.execute(
             sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(
-                sql.SQL(function),  # type: ignore[arg-type]
+                sql.SQL(function),
                 names["app"],
             )
         )

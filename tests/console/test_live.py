@@ -1,8 +1,9 @@
 """Probes, judgements and the map: what the dashboard says when regions are slow, dead or odd."""
 
-import json
+import os
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from console.live.cells import read_cell
 from console.live.diagram import Place, draw
 from console.live.probing import Answer, Prober
-from console.live.regions import agent_age, judge, written_in
+from console.live.regions import agent_published, judge, written_in
 from regions.deployment import Endpoint, RegionSite
 from regions.topology import CellSpec, Lease, TenancyMode, WritePolicy
 
@@ -59,26 +60,27 @@ def test_a_probe_that_fails_is_a_sentence_of_one_line() -> None:
 
 
 def test_a_region_without_postgresql_is_down_and_says_why(site: RegionSite) -> None:
-    live = judge(site, Answer(None, "connection refused"), Answer(False), None, (), 3.0)
+    live = judge(site, Answer(None, "connection refused"), Answer(False), None, ())
     assert live.state == "down"
     assert "PostgreSQL: connection refused" in live.reason
 
 
-def test_a_region_with_a_silent_agent_is_degraded(site: RegionSite) -> None:
-    assert judge(site, Answer(1.0), Answer(True), 60.0, (), 3.0).state == "degraded"
-    assert judge(site, Answer(1.0), Answer(True), 1.0, (), 3.0).state == "up"
+def test_a_region_whose_web_or_agent_is_missing_is_degraded(site: RegionSite) -> None:
+    now = datetime.now(UTC)
+    assert judge(site, Answer(1.0), Answer(True), now, ("eu",)).state == "up"
+    assert judge(site, Answer(1.0), Answer(False), now, ("eu",)).state == "degraded"
+    assert judge(site, Answer(1.0), Answer(True), None, ("eu",)).state == "degraded"
 
 
-def test_the_agents_age_is_read_from_its_file(tmp_path: Path) -> None:
-    assert agent_age(tmp_path, 100.0) is None
-    (tmp_path / "leases.json").write_text(json.dumps({"region": "r", "at": 90.0, "cells": {}}))
-    assert agent_age(tmp_path, 100.0) == 10.0
-    (tmp_path / "leases.json").write_text(
-        json.dumps({"region": "r", "at": "1970-01-01T00:01:30+00:00", "cells": {}})
-    )
-    assert agent_age(tmp_path, 100.0) == 10.0
-    (tmp_path / "leases.json").write_text("{half a fi")
-    assert agent_age(tmp_path, 100.0) is None
+def test_a_region_that_is_down_writes_nothing(site: RegionSite) -> None:
+    assert judge(site, Answer(None, "gone"), Answer(True), None, ("eu",)).writes == ()
+
+
+def test_the_moment_of_the_last_lease_change_is_that_of_the_agents_file(tmp_path: Path) -> None:
+    assert agent_published(tmp_path) is None
+    (tmp_path / "leases.json").write_text("{}")
+    os.utime(tmp_path / "leases.json", (90.0, 90.0))
+    assert agent_published(tmp_path) == datetime.fromtimestamp(90, UTC)
 
 
 def test_a_region_writes_what_it_holds_the_lease_of_and_its_active_active_cells() -> None:

@@ -40,6 +40,15 @@ def decide(*, topologies=(), directories=(), leases=()) -> RoutingMap:
     return route(topologies, directories, leases, REGIONS, "{}.cell.test".format)
 
 
+def tenants(routing: RoutingMap) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """The tenants' hosts by the order of their regions, without the cells' own hosts."""
+    own = {
+        order: tuple(host for host in hosts if not host.endswith(".cell.test"))
+        for order, hosts in routing.hosts.items()
+    }
+    return {order: hosts for order, hosts in own.items() if hosts}
+
+
 def test_without_any_map_everything_goes_to_the_console_in_the_deployments_order() -> None:
     assert decide() == RoutingMap(hosts={}, console=REGIONS, orders=(REGIONS,))
 
@@ -50,7 +59,7 @@ def test_the_writer_comes_first_and_the_other_lawful_regions_follow() -> None:
         directories=[directory("acme.localhost")],
         leases=[leases("eu-central", 1)],
     )
-    assert routing.hosts == {("eu-central", "eu-west"): ("acme.localhost",)}
+    assert tenants(routing) == {("eu-central", "eu-west"): ("acme.localhost",)}
 
 
 def test_the_highest_epoch_names_the_writer_whatever_an_old_region_says() -> None:
@@ -59,7 +68,7 @@ def test_the_highest_epoch_names_the_writer_whatever_an_old_region_says() -> Non
         directories=[directory("acme.localhost")],
         leases=[leases("eu-west", 4), leases("eu-central", 5), leases("eu-west", 3)],
     )
-    assert list(routing.hosts) == [("eu-central", "eu-west")]
+    assert list(tenants(routing)) == [("eu-central", "eu-west")]
 
 
 def test_a_region_that_knows_no_writer_does_not_overrule_one_that_does() -> None:
@@ -68,7 +77,7 @@ def test_a_region_that_knows_no_writer_does_not_overrule_one_that_does() -> None
         directories=[directory("acme.localhost")],
         leases=[leases("eu-central", 5), leases(None, 6)],
     )
-    assert list(routing.hosts) == [("eu-central", "eu-west")]
+    assert list(tenants(routing)) == [("eu-central", "eu-west")]
 
 
 def test_active_active_keeps_the_cells_own_order() -> None:
@@ -77,7 +86,7 @@ def test_active_active_keeps_the_cells_own_order() -> None:
         directories=[directory("acme.localhost")],
         leases=[leases("eu-central", 1)],
     )
-    assert list(routing.hosts) == [EU]
+    assert list(tenants(routing)) == [EU]
 
 
 def test_the_newest_version_wins() -> None:
@@ -88,14 +97,22 @@ def test_the_newest_version_wins() -> None:
             directory("old.localhost", version=6),
         ],
     )
-    assert routing.hosts == {EU: ("new.localhost",)}
+    assert tenants(routing) == {EU: ("new.localhost",)}
 
 
 def test_a_suspended_tenant_is_still_routed_so_that_its_region_can_explain() -> None:
     routing = decide(
         topologies=[topology()], directories=[directory("acme.localhost", state="suspended")]
     )
-    assert routing.hosts == {EU: ("acme.localhost",)}
+    assert tenants(routing) == {EU: ("acme.localhost",)}
+
+
+def test_each_cell_has_a_host_of_its_own_for_probes() -> None:
+    routing = decide(topologies=[topology()], leases=[leases("eu-central", 1)])
+    assert routing.hosts == {
+        REGIONS: ("control.cell.test",),
+        ("eu-central", "eu-west"): ("eu1.cell.test",),
+    }
 
 
 def test_hosts_that_envoy_would_refuse_are_left_out() -> None:
@@ -103,7 +120,7 @@ def test_hosts_that_envoy_would_refuse_are_left_out() -> None:
         topologies=[topology()],
         directories=[directory("Acme.localhost", "acme.localhost", "*", "a b", "")],
     )
-    assert routing.hosts == {EU: ("acme.localhost",)}
+    assert tenants(routing) == {EU: ("acme.localhost",)}
 
 
 def test_the_clusters_of_every_possible_writer_are_ready_beforehand() -> None:

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regions.writers import Action, decide
 from regions.topology import CellSpec, Lease, TenancyMode, WritePolicy
+from regions.writers import Action, decide
 
 REGIONS = ("eu-west", "eu-central", "us-east", "ap-south")
 CELL = CellSpec("eu", TenancyMode.SHARED, WritePolicy.ACTIVE_PASSIVE, ("eu-west", "eu-central"))

@@ -6,13 +6,11 @@ connections.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psycopg
@@ -35,7 +33,7 @@ class RegionLive:
     reason: str
     postgres_ms: float | None
     web: bool
-    agent_seconds: float | None
+    agent_published: datetime | None
     writes: tuple[str, ...]
 
 
@@ -55,25 +53,16 @@ def ping_web(site: RegionSite) -> bool:
         return False
 
 
-def agent_age(map_dir: Path, now: float) -> float | None:
-    """Seconds since the region's agent last wrote its leases; None when it never did."""
-    path = map_dir / "leases.json"
-    try:
-        document: Mapping[str, Any] = json.loads(path.read_text())
-        written = path.stat().st_mtime
-    except (OSError, ValueError):
-        return None
-    return max(0.0, now - (_moment(document.get("at")) or written))
+def agent_published(map_dir: Path) -> datetime | None:
+    """When the region's agent last changed its leases file; None when it never wrote one.
 
-
-def _moment(at: object) -> float | None:
-    """Seconds since the epoch, from a number or from ISO 8601."""
-    if isinstance(at, int | float):
-        return float(at)
+    It writes on change only, so an old moment means quiet, not silence.
+    """
     try:
-        return datetime.fromisoformat(str(at)).timestamp()
-    except ValueError:
+        written = (map_dir / "leases.json").stat().st_mtime
+    except OSError:
         return None
+    return datetime.fromtimestamp(written, UTC)
 
 
 def written_in(
@@ -95,20 +84,17 @@ def judge(
     site: RegionSite,
     postgres: Answer[float],
     web: Answer[bool],
-    agent: float | None,
+    published: datetime | None,
     writes: tuple[str, ...],
-    lease_ttl: float,
 ) -> RegionLive:
-    """Up when PostgreSQL, web and agent answer; down without PostgreSQL; else degraded."""
+    """Up when PostgreSQL and web answer and the agent has published; down without PostgreSQL."""
     reasons = []
     if postgres.problem:
         reasons.append(f"PostgreSQL: {postgres.problem}")
     if not web.value:
         reasons.append("web does not answer")
-    if agent is None:
+    if published is None:
         reasons.append("agent has published nothing yet")
-    elif agent > 3 * lease_ttl:
-        reasons.append(f"agent silent for {agent:.0f} s")
     state = "down" if postgres.problem else "degraded" if reasons else "up"
     return RegionLive(
         name=site.name,
@@ -118,6 +104,6 @@ def judge(
         reason="; ".join(reasons),
         postgres_ms=postgres.value,
         web=bool(web.value),
-        agent_seconds=agent,
+        agent_published=published,
         writes=() if state == "down" else writes,
     )

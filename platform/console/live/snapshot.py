@@ -17,7 +17,7 @@ from console.live.cells import CellLive, read_cell
 from console.live.probing import Answer, Prober
 from console.live.regions import (
     RegionLive,
-    agent_age,
+    agent_published,
     judge,
     ping_postgres,
     ping_web,
@@ -80,7 +80,6 @@ class Observatory:
             probes[f"cell:{spec.name}"] = partial(cell_status, deployment, spec)
         answers = self._prober.gather(probes, timeout=DEADLINE)
         leases = read_leases(site.map_dir for site in sites)
-        now = time.time()
         return Snapshot(
             here=here,
             regions=tuple(
@@ -88,9 +87,8 @@ class Observatory:
                     site,
                     answers[f"pg:{site.name}"],
                     answers[f"web:{site.name}"],
-                    agent_age(site.map_dir, now),
+                    agent_published(site.map_dir),
                     written_in(site.name, cells, leases),
-                    deployment.lease_ttl_seconds,
                 )
                 for site in sites
             ),

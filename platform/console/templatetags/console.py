@@ -78,12 +78,6 @@ def milliseconds(value: float | None) -> str:
 
 
 @register.filter
-def freshness(age: float) -> str:
-    """How long ago, in steps that do not flicker."""
-    return "fresh" if age < 5 else f"silent for {seconds(age)}"
-
-
-@register.filter
 def measured(value: object, unit: str) -> str:
     """A measured number with its unit; an em dash when it was not measured."""
     if not isinstance(value, int | float):

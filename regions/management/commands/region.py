@@ -12,6 +12,7 @@ from regions.cli import VerbCommand
 from regions.deployment import Deployment
 from regions.errors import DeploymentError
 from regions.failover import operations
+from regions.failover.plan import Plan, plan_failover
 from regions.replication.status import cell_status
 from regions.topology import Topology, read_topology
 
@@ -81,7 +82,7 @@ class Command(VerbCommand):
     def do_failover(self, region: str, to: str | None, dry_run: bool) -> dict[str, Any]:
         where, topology = world()
         if dry_run:
-            return _preview(operations.plan_failover(where, topology, region, to=to))
+            return _preview(plan_failover(where, topology, region, to=to))
         return operations.failover(
             where, topology, region, to=to, actor=operator(), progress=self.progress
         )
@@ -95,7 +96,7 @@ class Command(VerbCommand):
     def do_evacuate(self, region: str, dry_run: bool) -> dict[str, Any]:
         where, topology = world()
         if dry_run:
-            return _preview(operations.plan_failover(where, topology, region))
+            return _preview(plan_failover(where, topology, region))
         return operations.evacuate(
             where, topology, region, actor=operator(), progress=self.progress
         )
@@ -141,7 +142,7 @@ def _dry_run(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would move where")
 
 
-def _preview(plans: list[operations.Plan]) -> dict[str, Any]:
+def _preview(plans: list[Plan]) -> dict[str, Any]:
     return {
         "cells": [
             {"cell": p.spec.name, "from": p.source, "to": p.target, "reason": p.reason}

@@ -27,7 +27,7 @@ class Command(VerbCommand):
     platform_errors = (TenantsError, *VerbCommand.platform_errors)
     verbs: ClassVar[Mapping[str, str]] = {
         "create": "onboard a tenant; it is usable in each of its regions when this ends",
-        "list": "all tenants",
+        "list": "all tenants that are not erased",
         "show": "one tenant",
         "token": "issue an API token",
         "exec": "run a management command for a tenant: tenant exec SLUG -- COMMAND …",
@@ -59,7 +59,8 @@ class Command(VerbCommand):
 
     def do_list(self, **options: Any) -> list[dict[str, Any]]:
         tenants = Tenant.objects.select_related("cell").prefetch_related("domains")
-        return [tenant_document(tenant) for tenant in tenants]
+        present = tenants.exclude(state=Tenant.State.ERASED)
+        return [tenant_document(tenant) for tenant in present]
 
     def show_list(self, document: list[dict[str, Any]]) -> None:
         columns = ("slug", "mode", "cell", "regions", "writer", "residency", "state", "host")

@@ -1,0 +1,79 @@
+"""What the agent is asked to do, and what it did and why: both in the local control database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+
+from regions.failover.decide import Decision
+from regions.failover.link import Link, Unreachable
+
+log = logging.getLogger("meridian.agent")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An operator's wish for one cell; `kind` is `hand_over` or `take`."""
+
+    id: UUID
+    cell: str
+    target: str
+    kind: str
+    forced: bool
+
+
+class Journal:
+    """Reads requests, writes events; says a thing once, not at every turn of the loop."""
+
+    def __init__(self, control: Link, region: str) -> None:
+        self._control = control
+        self._region = region
+        self._said: dict[str, str] = {}
+
+    async def requests(self) -> dict[str, Request]:
+        """The newest open request of each cell; old ones are nobody's wish any more."""
+        rows = await self._control.fetch(
+            "SELECT id, cell, target, kind, forced FROM lease.request WHERE outcome IS NULL"
+            " AND at > clock_timestamp() - interval '30 s' ORDER BY at"
+        )
+        return {row[1]: Request(*row) for row in rows}
+
+    async def settle(self, identity: UUID, outcome: str) -> None:
+        """Tell the operator who asked how it ended."""
+        await self.attempt(
+            "request",
+            self._control.fetch(
+                "UPDATE lease.request SET outcome = %s WHERE id = %s", (outcome, identity)
+            ),
+        )
+
+    async def event(self, cell: str, decision: Decision, epoch: int | None = None) -> None:
+        """Log a decision, and keep it where the console finds it."""
+        if self.say(cell, f"{decision.action}: {decision.reason}"):
+            await self.attempt(
+                cell,
+                self._control.fetch(
+                    "INSERT INTO lease.event (region, cell, action, reason, epoch)"
+                    " VALUES (%s, %s, %s, %s, %s)",
+                    (self._region, cell, decision.action, decision.reason, epoch),
+                ),
+            )
+
+    def say(self, about: str, sentence: str) -> bool:
+        """Log a sentence unless it was the last one said about this."""
+        if self._said.get(about) == sentence:
+            return False
+        self._said[about] = sentence
+        log.info("%s: %s", about, sentence)
+        return True
+
+    async def attempt(self, about: str, call: Awaitable[object]) -> None:
+        """Do what can be done again at the next turn; log it if it failed."""
+        try:
+            await call
+        except (Unreachable, psycopg.Error) as error:
+            log.warning("%s: %s", about, error)

@@ -1,0 +1,101 @@
+"""Which cells a region would lose its writer of, and who may take them. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
+from regions.errors import ResidencyDenied
+from regions.topology import CellSpec, Topology, read_leases
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where one cell's writer goes; `target` is None where no lawful region can take it."""
+
+    spec: CellSpec
+    source: str | None
+    target: str | None
+    reason: str
+
+
+def writer_of(deployment: Deployment, spec: CellSpec) -> str | None:
+    """The region that writes the cell, by the newest lease that any region has published."""
+    lease = read_leases(site.map_dir for site in deployment.regions.values()).get(spec.name)
+    return lease.writer if lease else None
+
+
+def plan_failover(
+    deployment: Deployment,
+    topology: Topology,
+    region: str,
+    *,
+    to: str | None = None,
+    reachable: Callable[[str], bool] | None = None,
+) -> list[Plan]:
+    """What failing `region` over would move: candidates are lawful (the cell has a replica
+    there: rule B05), reachable, and in the cell's order of preference.
+
+    Raises UnknownRegion, or ResidencyDenied if `to` may not hold a cell that has to move.
+    """
+    deployment.region(region)
+    if to is not None:
+        deployment.region(to)
+    if reachable is None:
+        reachable = partial(answers, deployment)
+    plans = []
+    for spec in topology.cells.values():
+        if not spec.policy.leased or region not in spec.regions:
+            continue
+        source = writer_of(deployment, spec)
+        if source not in (region, None):
+            continue
+        if to is not None and to not in spec.regions:
+            raise unlawful(spec, to)
+        wanted = [to] if to else [name for name in spec.regions if name != region]
+        target = next((name for name in wanted if reachable(name)), None)
+        reason = (
+            f"{target} is the preferred lawful region that answers."
+            if target
+            else "B06: no lawful region answers. The cell stays down rather than be written "
+            f"elsewhere; its regions: {', '.join(spec.regions)}."
+        )
+        plans.append(Plan(spec, source, target, reason))
+    return plans
+
+
+def already_elsewhere(
+    deployment: Deployment, topology: Topology, region: str, plans: Sequence[Plan]
+) -> list[dict[str, Any]]:
+    """Cells that had left `region` by themselves before anybody asked."""
+    planned = {plan.spec.name for plan in plans}
+    return [
+        {"cell": spec.name, "writer": writer_of(deployment, spec)}
+        for spec in topology.cells.values()
+        if spec.policy.leased and region in spec.regions and spec.name not in planned
+    ]
+
+
+def unlawful(spec: CellSpec, to: str) -> ResidencyDenied:
+    return ResidencyDenied(
+        f"B05: {spec.name} may be written in {', '.join(spec.regions)} only; it has no replica "
+        f"in {to}, and none may be made there. Nothing was changed."
+    )
+
+
+def answers(deployment: Deployment, region: str) -> bool:
+    try:
+        with psycopg.connect(
+            deployment.dsn(region, CONTROL_DATABASE, AGENT_ROLE),
+            connect_timeout=2,
+            options="-c statement_timeout=2s",
+        ) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.Error:
+        return False
+    return True
