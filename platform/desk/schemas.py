@@ -124,7 +124,7 @@ class CommentOut(Schema):
 class Page(Schema):
     """Which part of a list to return."""
 
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
     offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 

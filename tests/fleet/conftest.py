@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from infra.fleet.commands import inherited
@@ -98,4 +99,19 @@ def fleet() -> Iterator[Fleet]:
     finally:
         if logs := os.environ.get("MERIDIAN_KEEP_LOGS"):
             shutil.copytree(folder / "logs", logs, dirs_exist_ok=True)
-        fleet.run("down", "--purge", check=False)
+        fleet.run("down", "--purge")
+        assert not folder.exists()
+        assert left_running(folder) == []
+
+
+def left_running(folder: Path) -> list[str]:
+    """Command lines of processes that still work in or for the state folder."""
+    left = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        if any(str(folder) in word for word in words):
+            left.append(" ".join(words))
+    return left
