@@ -41,8 +41,6 @@ def _cluster(name: str, order: Ordered, targets: Targets) -> Resource:
         "lb_policy": "ROUND_ROBIN",
         # With the default threshold Envoy would go on sending to a region that is down.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
-        # A frozen region keeps connections open and answers nothing: give its requests up.
-        "close_connections_on_host_health_failure": True,
         "health_checks": [_health_check()],
         "circuit_breakers": {
             "thresholds": [

@@ -14,6 +14,11 @@ from infra.envoy.clusters import TYPE, Resource, order_cluster
 from infra.envoy.maps import Ordered, RoutingMap
 
 ROUTES = "edge"
+# A frozen region holds requests that are on their way until somebody gives up. A read is then
+# asked elsewhere; a write may have been done, so its client gets 504 and decides.
+WRITE_SECONDS = 8
+READ_TRY_SECONDS = 4
+READ_SECONDS = 15
 BUFFERED_BYTES = 4 * 1024 * 1024
 REPLAY_HEADERS = ["x-replay-region", "x-replay-state"]
 EDGE_HEADER = "x-meridian-edge"
@@ -74,7 +79,7 @@ def _replayed() -> Resource:
         "match": {"prefix": "/", "headers": [named]},
         "route": {
             "cluster_header": "x-replay-region",
-            "timeout": "30s",
+            "timeout": f"{WRITE_SECONDS}s",
             "retry_policy": _retry(again_on_503=False, elsewhere=False),
         },
         "request_body_buffer_limit": BUFFERED_BYTES,
@@ -101,7 +106,7 @@ def _ordinary(name: str, cluster: str, match: Resource, *, again_on_503: bool) -
         "match": {"prefix": "/", **match},
         "route": {
             "cluster": cluster,
-            "timeout": "30s",
+            "timeout": f"{READ_SECONDS if again_on_503 else WRITE_SECONDS}s",
             "retry_policy": _retry(again_on_503=again_on_503, elsewhere=True),
             "internal_redirect_policy": {
                 "max_internal_redirects": 1,
@@ -125,6 +130,7 @@ def _retry(*, again_on_503: bool, elsewhere: bool) -> Resource:
     if again_on_503:
         policy["retry_on"] = conditions + ",reset,retriable-status-codes"
         policy["retriable_status_codes"] = [503]
+        policy["per_try_timeout"] = f"{READ_TRY_SECONDS}s"
     if elsewhere:
         policy["retry_priority"] = {
             "name": "envoy.retry_priorities.previous_priorities",

@@ -239,7 +239,7 @@ def test_a_frozen_region_loses_its_writers_and_cannot_write_when_it_thaws(
     eventually(lambda: fleet.json("tenant", "show", "acme")["writer"] == "eu-west")
     web = fleet.region("eu-west")["web"]
     fleet.run("break", "region", "eu-west", "--how", "freeze")
-    eventually(lambda: post(fleet, tenants["acme"], "thaw").status_code == 201, seconds=30)
+    eventually(lambda: post(fleet, tenants["acme"], "thaw").status_code == 201, seconds=40)
     fleet.run("heal", "all")
     eventually(lambda: fleet.region("eu-west")["up"], seconds=60)
     answer = post(fleet, tenants["acme"], "from the past", at=web)
