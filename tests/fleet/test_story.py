@@ -163,9 +163,7 @@ def test_a_planned_switchover_loses_nothing(fleet: Fleet, tenants: dict[str, Any
     assert (moved["cell"], moved["from"], moved["to"]) == ("eu-schema", "eu-west", "eu-central")
     assert moved["rpo_writes"] == 0
     assert moved["rto_seconds"] > 0
-    eventually(
-        lambda: post(fleet, tenants["globex"], "after").headers["x-region"] == "eu-central"
-    )
+    eventually(lambda: post(fleet, tenants["globex"], "after").headers["x-region"] == "eu-central")
     back = fleet.json("region", "failback", "eu-schema")
     assert (back["to"], back["rpo_writes"]) == ("eu-west", 0)
 
