@@ -6,6 +6,7 @@ database and to nothing else.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import psycopg
@@ -25,12 +26,20 @@ def role_name(cell: str) -> str:
 
 def slot_name(spec: CellSpec, to: str) -> str:
     """The slot at the sender; slots are named cluster-wide, so the cell is part of it."""
-    return f"{spec.database}_to_{to}".replace("-", "_")[:63]
+    return _identifier(f"{spec.database}_to_{to}")
 
 
 def subscription_name(spec: CellSpec, sender: str) -> str:
     """The subscription at the receiver."""
-    return f"{spec.database}_from_{sender}".replace("-", "_")[:63]
+    return _identifier(f"{spec.database}_from_{sender}")
+
+
+def _identifier(name: str) -> str:
+    """PostgreSQL keeps 63 bytes; two long names must not become one."""
+    name = name.replace("-", "_")
+    if len(name) <= 63:
+        return name
+    return f"{name[:50]}_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def ensure_role(admin: Connection, deployment: Deployment, spec: CellSpec) -> None:
