@@ -6,6 +6,7 @@ from typing import Any
 
 from regions.models import Cell
 from tenants.databases import leases
+from tenants.lifecycle.move_plan import MovePlan
 from tenants.models import Tenant
 
 
@@ -23,6 +24,21 @@ def tenant_document(tenant: Tenant) -> dict[str, Any]:
         "policy": tenant.cell.policy,
         "residency": tenant.residency,
         "state": tenant.state,
+    }
+
+
+def move_plan_document(tenant: Tenant, plan: MovePlan) -> dict[str, Any]:
+    """What `tenant move --dry-run` prints."""
+    return {
+        "dry_run": True,
+        "slug": tenant.slug,
+        "from": plan.source.name,
+        "to": plan.target.name,
+        "new_cell": plan.new,
+        "mode": plan.target.mode.value,
+        "regions": list(plan.target.regions),
+        "policy": plan.target.policy.value,
+        "residency": plan.residency,
     }
 
 

@@ -8,7 +8,8 @@ TenantsError
 ├── SlugTaken            another tenant has this slug or host
 ├── InvalidRequest       an argument makes no sense; nothing was changed
 ├── TenantNotActive      the tenant is suspended, erased or not ready yet
-└── ProvisioningFailed   onboarding stopped; the message says at which step and what remains
+├── ProvisioningFailed   onboarding stopped; the message says at which step and what remains
+└── MoveFailed           a move stopped; the message says where the tenant is and what remains
 """
 
 
@@ -46,3 +47,7 @@ class TenantNotActive(TenantsError):
 
 class ProvisioningFailed(TenantsError):
     """Onboarding stopped; the message says at which step and what remains."""
+
+
+class MoveFailed(TenantsError):
+    """A move stopped; the message says where the tenant is and what remains."""

@@ -20,6 +20,7 @@ class Tenant(models.Model):
         PROVISIONING = "provisioning"
         ACTIVE = "active"
         SUSPENDED = "suspended"
+        MOVING = "moving"
         FAILED = "failed"
         ERASED = "erased"
 
@@ -72,6 +73,24 @@ class Domain(models.Model):
 
     def __str__(self) -> str:
         return self.host
+
+
+class Move(models.Model):
+    """A move that has begun and not ended. The tenant's own cell tells whether it was decided:
+    until then what is in `target` is a copy, from then on what is in `source` is left over."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="moves")
+    source = models.CharField(max_length=50)
+    target = models.CharField(max_length=50)
+    target_made = models.BooleanField(help_text="Whether the target was made for this move.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}: {self.source} → {self.target}"
 
 
 class Operation(models.Model):

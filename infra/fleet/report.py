@@ -44,11 +44,17 @@ def show_status(console: Console, now: Mapping[str, Any]) -> None:
 
 
 def show_tenants(console: Console, tenants: Iterable[Mapping[str, Any]]) -> None:
-    """The demo tenants and how to speak as one of them."""
-    table = _table("Tenant", "Mode", "Regions", "Host", "API token")
+    """The demo tenants and where they live."""
+    table = _table("Tenant", "Mode", "Cell", "Writer", "Regions", "Host")
     for tenant in tenants:
-        regions = ", ".join(tenant["regions"])
-        table.add_row(tenant["slug"], tenant["mode"], regions, tenant["host"], tenant["api_token"])
+        table.add_row(
+            tenant["slug"],
+            tenant["mode"],
+            tenant["cell"],
+            tenant["writer"],
+            ", ".join(tenant["regions"]),
+            tenant["host"],
+        )
     if table.row_count:
         console.print()
         console.print(table)
@@ -66,13 +72,12 @@ def show_next(
     lines: list[str] = []
     tenant = next(iter(tenants), None)
     if tenant is not None:
-        curl = (
-            f"curl -s -H 'Host: {tenant['host']}' -H 'Authorization: Bearer {tenant['api_token']}'"
-        )
+        curl = f"curl -s -H 'Host: {tenant['host']}' -H \"Authorization: Bearer $TOKEN\""
         address = f"{edge}/api/desk/tickets"
         body = '{"title": "Hello", "body": "From the edge"}'
         peers = [name for name in tenant["regions"] if name != tenant["writer"]]
         lines += [
+            f"TOKEN={tenant['api_token']}",
             "# write through the edge, then read it back; X-Region names who answered",
             f"{curl} -i -H 'Content-Type: application/json' -d '{body}' {address}",
             f"{curl} {address}",
@@ -108,5 +113,5 @@ def show_next(
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column == "API token")
+        table.add_column(column, overflow="fold", no_wrap=column in ("Tenant", "Mode", "Host"))
     return table

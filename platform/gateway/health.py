@@ -108,7 +108,8 @@ def tenant_health(request: HttpRequest) -> HttpResponse:
     if tenant.state != "active":
         return _status(503, tenant.state, tenant=tenant.slug)
     lease = known.lease(tenant.cell)
-    return _status(200, "active", tenant=tenant.slug, writer=lease.writer if lease else None)
+    writer = lease.writer if lease else None
+    return _status(200, "active", tenant=tenant.slug, cell=tenant.cell, writer=writer)
 
 
 def probe_here() -> PostgresProbe:

@@ -74,6 +74,9 @@ def inactive(tenant: TenantRecord) -> HttpResponse | None:
             return None
         case "suspended":
             return problem("tenant-suspended", 403, "Ask the operator to resume it.")
+        case "moving":
+            detail = "It is back in a moment. Nothing was changed: try again."
+            return problem("tenant-moving", 503, detail, retry_after=1)
         case "erased":
             return problem("tenant-erased", 410, "Its data no longer exists.")
         case _:

@@ -21,6 +21,7 @@ TITLES = {
     "unknown-host": "No tenant has this host name",
     "tenant-not-ready": "The tenant is not ready yet",
     "tenant-suspended": "The tenant is suspended",
+    "tenant-moving": "The tenant is moving to another cell",
     "tenant-erased": "The tenant was erased",
     "not-served-here": "The tenant's data is not in this region",
     "not-writer": "Another region writes to this cell",

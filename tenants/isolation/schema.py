@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg import sql
 
 from regions import cells
+from regions.replication import capture
 from tenants.databases import deployment
 from tenants.directory import TenantRecord
 from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress, forget_changes
@@ -35,6 +36,7 @@ class Schema(Isolation):
                         sql.Identifier(tenant.schema)
                     )
                 )
+                capture.detach_schema(connection, tenant.schema)
         while sum(self._forget(region, tenant) for region in self.spec.regions):
             progress("change logs", 70)
             time.sleep(SETTLE_SECONDS)

@@ -13,6 +13,13 @@ CREATE TABLE IF NOT EXISTS tenancy.secret (
 );
 REVOKE ALL ON tenancy.secret FROM PUBLIC, meridian_app, meridian_agent;
 
+-- Tenants that have left this cell, or are leaving it: nothing is read or written for them here.
+CREATE TABLE IF NOT EXISTS tenancy.frozen (
+    tenant uuid PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+REVOKE ALL ON tenancy.frozen FROM PUBLIC, meridian_app, meridian_agent;
+
 -- NULL without a context; raises when one was made up. Everything is found in pg_catalog or by
 -- its full name, whatever search_path the caller has.
 CREATE OR REPLACE FUNCTION tenancy.current_tenant() RETURNS uuid
@@ -23,14 +30,16 @@ DECLARE
     context text := current_setting('meridian.context', true);
     parts text[];
     expected bytea;
+    gone boolean;
 BEGIN
     IF context IS NULL OR context = '' THEN
         RETURN NULL;
     END IF;
     parts := string_to_array(context, '.');
     SELECT sha256(secret.outer_pad
-                  || sha256(secret.inner_pad || convert_to(parts[1] || '.' || parts[2], 'UTF8')))
-        INTO expected FROM tenancy.secret;
+                  || sha256(secret.inner_pad || convert_to(parts[1] || '.' || parts[2], 'UTF8'))),
+           EXISTS (SELECT FROM tenancy.frozen f WHERE f.tenant::text = parts[1])
+        INTO expected, gone FROM tenancy.secret;
     IF cardinality(parts) <> 3 OR expected IS NULL
        OR encode(expected, 'hex') <> parts[3] THEN
         RAISE EXCEPTION 'the tenant context is not genuine'
@@ -38,6 +47,10 @@ BEGIN
     END IF;
     IF parts[2]::bigint < extract(epoch FROM clock_timestamp()) THEN
         RAISE EXCEPTION 'the tenant context has expired' USING ERRCODE = 'MTN01';
+    END IF;
+    IF gone THEN
+        RAISE EXCEPTION 'the tenant is moving, or has moved, to another cell'
+            USING ERRCODE = 'MDF01', HINT = 'Send the request again: the map shows where it went.';
     END IF;
     RETURN parts[1]::uuid;
 END

@@ -3,8 +3,18 @@
 from tenants.lifecycle.create_cell import create_cell
 from tenants.lifecycle.erase import erase
 from tenants.lifecycle.issue_token import issue_token
+from tenants.lifecycle.move import move, preview_move
 from tenants.lifecycle.provision import provision
 from tenants.lifecycle.resume import resume
 from tenants.lifecycle.suspend import suspend
 
-__all__ = ["create_cell", "erase", "issue_token", "provision", "resume", "suspend"]
+__all__ = [
+    "create_cell",
+    "erase",
+    "issue_token",
+    "move",
+    "preview_move",
+    "provision",
+    "resume",
+    "suspend",
+]

@@ -25,6 +25,10 @@ def erase(slug: str, *, actor: str, progress: Progress) -> Tenant:
     tenant = find_tenant(slug, using=using)
     if tenant.state == Tenant.State.ERASED:
         raise TenantNotActive(f"Tenant {slug!r} is erased already.")
+    if tenant.state == Tenant.State.MOVING or tenant.moves.using(using).exists():
+        raise TenantNotActive(
+            f"Tenant {slug!r} is being moved: end that first with `tenant resume {slug}`."
+        )
     if tenant.state != Tenant.State.SUSPENDED:
         set_state(tenant, Tenant.State.SUSPENDED, verb="suspend", actor=actor, using=using)
     spec = spec_for(tenant.cell)

@@ -6,21 +6,19 @@ and that two processes can't onboard the same slug.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 
-import psycopg
 from django.db import Error as DjangoError
 from django.db import transaction
 from psycopg import Error as PostgresError
 
-from regions.deployment import APP_ROLE, CONTROL_CELL, CONTROL_DATABASE
 from regions.errors import RegionsError
 from tenants import audit
-from tenants.databases import control_writer_alias, deployment, leases
+from tenants.databases import control_writer_alias, deployment
 from tenants.errors import ProvisioningFailed, SlugTaken, TenantsError
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
+from tenants.lifecycle.claim import claim
 from tenants.lifecycle.create_cell import discard, make
 from tenants.lifecycle.states import set_state
 from tenants.lifecycle.usable import wait_until_usable
@@ -46,7 +44,8 @@ def provision(
     ProvisioningFailed after what was made has been taken back. Repeating it is safe."""
     check_name(slug, "slug")
     using = control_writer_alias()
-    with _claim(slug):
+    busy = SlugTaken(f"The slug {slug!r} is being onboarded by another process now.")
+    with claim(slug, busy):
         _refuse_taken(slug, using=using)
         placement = choose(
             slug,
@@ -121,20 +120,3 @@ def _forget(tenant: Tenant, *, using: str) -> None:
     with transaction.atomic(using=using):
         Domain.objects.using(using).filter(tenant=tenant).delete()
         Tenant.objects.using(using).filter(id=tenant.id).delete()
-
-
-@contextmanager
-def _claim(slug: str) -> Iterator[None]:
-    """Held as a lock of a session of its own: it ends with the process, however that ends."""
-    lease = leases().get(CONTROL_CELL)
-    region = lease.writer if lease else next(iter(deployment().regions))
-    dsn = deployment().dsn(region, CONTROL_DATABASE, APP_ROLE)
-    with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as session:
-        got = session.execute(
-            "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"provision {slug}",)
-        ).fetchone()
-        if not got or not got[0]:
-            raise SlugTaken(f"The slug {slug!r} is being onboarded by another process now.")
-        yield
-        with suppress(PostgresError):
-            session.execute("SELECT pg_advisory_unlock_all()")

@@ -25,7 +25,7 @@ def wait_until_usable(tenant: TenantRecord, spec: CellSpec) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     with httpx.Client(timeout=2.0, headers={"Host": tenant.hosts[0]}, trust_env=False) as client:
         for place, url in _places(spec):
-            while (answer := _answer(client, f"{url}/healthz/tenant")) != "usable":
+            while (answer := _answer(client, f"{url}/healthz/tenant", spec.name)) != "usable":
                 if answer == "not running":
                     break
                 if time.monotonic() > deadline:
@@ -42,11 +42,14 @@ def _places(spec: CellSpec) -> Iterator[tuple[str, str]]:
     yield "the edge", deployment().edge_url
 
 
-def _answer(client: httpx.Client, url: str) -> str:
+def _answer(client: httpx.Client, url: str, cell: str) -> str:
     try:
         response = client.get(url)
     except httpx.ConnectError:
         return "not running"
     except httpx.HTTPError as error:
         return type(error).__name__
-    return "usable" if response.status_code == 200 else f"status {response.status_code}"
+    if response.status_code != 200:
+        return f"status {response.status_code}"
+    known = response.json().get("cell")
+    return "usable" if known == cell else f"it still looks for it in cell {known}"

@@ -1,4 +1,4 @@
-"""`manage.py tenant VERB`: onboard, look at, suspend, erase; run a command for a tenant."""
+"""`manage.py tenant VERB`: onboard, look at, move, suspend, erase; run a command for a tenant."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from argparse import REMAINDER, ArgumentParser
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django.core.management import call_command
+from django.core.management import call_command, get_commands, load_command_class
 from django.core.management.base import CommandError
 
 from regions.cli import VerbCommand
 from regions.topology import TenancyMode, WritePolicy
 from tenants import lifecycle, tokens
 from tenants.context import tenant_scope
-from tenants.documents import tenant_document
+from tenants.databases import cell_alias, control_writer_alias
+from tenants.documents import move_plan_document, tenant_document
 from tenants.errors import InvalidRequest, TenantsError
 from tenants.models import Tenant
 from tenants.seams import find_tenant, record_for
@@ -31,6 +32,7 @@ class Command(VerbCommand):
         "show": "one tenant",
         "token": "issue an API token",
         "exec": "run a management command for a tenant: tenant exec SLUG -- COMMAND …",
+        "move": "take it to another cell while it is in use",
         "suspend": "close its doors, keep its data",
         "resume": "open them again",
         "erase": "delete its data in every replica, for good",
@@ -96,14 +98,48 @@ class Command(VerbCommand):
         words = command[1:] if command[:1] == ["--"] else command
         if not words:
             raise InvalidRequest("Say which command: tenant exec SLUG -- COMMAND …")
-        with tenant_scope(record_for(find_tenant(slug))):
+        record = record_for(find_tenant(slug))
+        with tenant_scope(record):
             # Standard output is the document's.
             options: dict[str, Any] = {"stdout": self.stderr} if self.as_json else {}
+            if _takes_database(words):
+                # Its default would be the control cell, whoever is in scope.
+                options["database"] = cell_alias(record.cell)
             output = call_command(words[0], *words[1:], **options)
         return {"tenant": slug, "command": words, "output": output}
 
     def show_exec(self, document: dict[str, Any]) -> None:
         """The command has printed already."""
+
+    def add_move(self, parser: ArgumentParser) -> None:
+        _slug(parser)
+        target = parser.add_mutually_exclusive_group(required=True)
+        target.add_argument("--cell", help="an existing cell")
+        target.add_argument(
+            "--mode", choices=MODES, help="a lawful cell of this mode, or a new one"
+        )
+        parser.add_argument("--regions", help="with --mode: these regions, comma-separated")
+        parser.add_argument("--policy", choices=[policy.value for policy in WritePolicy])
+        parser.add_argument(
+            "--residency", metavar="POLICY", help="its policy from then on; it must allow the place"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
+    def do_move(self, slug: str, dry_run: bool, **options: Any) -> dict[str, Any]:
+        wanted = {
+            **{name: options[name] for name in ("cell", "mode", "policy", "residency")},
+            "regions": options["regions"].split(",") if options["regions"] else None,
+        }
+        if dry_run:
+            return move_plan_document(find_tenant(slug), lifecycle.preview_move(slug, **wanted))
+        report = lifecycle.move(slug, **wanted, actor=actor(), progress=self._step)
+        return {
+            **tenant_document(find_tenant(slug, using=control_writer_alias())),
+            "from": report.source,
+            "to": report.target,
+            "rows": report.rows,
+            "pause_ms": report.pause_ms,
+        }
 
     def add_suspend(self, parser: ArgumentParser) -> None:
         _slug(parser)
@@ -143,3 +179,15 @@ def actor() -> str:
 
 def _slug(parser: ArgumentParser) -> None:
     parser.add_argument("slug", metavar="SLUG")
+
+
+def _takes_database(words: list[str]) -> bool:
+    """Whether the command asks for a database and was not told one."""
+    name, *arguments = words
+    if name not in get_commands() or any(word.startswith("--database") for word in arguments):
+        return False
+    app = get_commands()[name]
+    command = load_command_class(app, name) if isinstance(app, str) else app
+    return any(
+        action.dest == "database" for action in command.create_parser("manage.py", name)._actions
+    )

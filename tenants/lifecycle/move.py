@@ -1,0 +1,286 @@
+"""Takes a tenant to another cell while it is in use: other mode, regions or write policy.
+
+Guarantees that bad input and unlawful places change nothing, that each row is in every replica
+of the target before the tenant is, that no acknowledged write is lost, and that a move which
+stops before its decision leaves the tenant working where it was. The tenant pauses from the
+fence to the flip; `move_recover` ends what was killed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from django.db import Error as DjangoError
+from django.db import connections, transaction
+from psycopg import Error as PostgresError
+
+from regions.cli import one_line
+from regions.errors import RegionsError
+from regions.topology import TenancyMode
+from tenants import audit
+from tenants.databases import control_writer_alias
+from tenants.errors import MoveFailed, TenantsError
+from tenants.isolation.base import Progress
+from tenants.lifecycle.claim import claim
+from tenants.lifecycle.create_cell import make
+from tenants.lifecycle.move_plan import MovePlan, plan_move
+from tenants.lifecycle.move_recover import (
+    busy,
+    clean_source,
+    clear,
+    end_broken_moves,
+    take_back,
+)
+from tenants.lifecycle.move_rows import (
+    Content,
+    Digests,
+    copy_rows,
+    count_rows,
+    digest_rows,
+    read_contents,
+    require_same_shape,
+)
+from tenants.lifecycle.move_sequences import advance_sequences
+from tenants.lifecycle.move_side import Side, open_side
+from tenants.lifecycle.states import set_state
+from tenants.lifecycle.usable import wait_until_usable
+from tenants.models import Move, Tenant
+from tenants.seams import find_tenant, record_for
+
+STOPPED = (DjangoError, PostgresError, OSError, RegionsError, TenantsError, KeyboardInterrupt)
+CONFIRMED_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class MoveReport:
+    """`pause_ms`: from the fence until every region served the tenant in its new cell."""
+
+    tenant: Tenant
+    source: str
+    target: str
+    rows: int
+    pause_ms: float
+
+
+def preview_move(
+    slug: str,
+    *,
+    cell: str | None = None,
+    mode: str | None = None,
+    regions: Sequence[str] | None = None,
+    policy: str | None = None,
+    residency: str | None = None,
+) -> MovePlan:
+    """What `move` would do; raises what it would raise before anything is changed."""
+    using = control_writer_alias()
+    tenant = find_tenant(slug, using=using)
+    plan = plan_move(
+        tenant,
+        cell=cell,
+        mode=mode,
+        regions=regions,
+        policy=policy,
+        residency=residency,
+        using=using,
+    )
+    _require_reachable(tenant, plan)
+    return plan
+
+
+def move(
+    slug: str,
+    *,
+    cell: str | None = None,
+    mode: str | None = None,
+    regions: Sequence[str] | None = None,
+    policy: str | None = None,
+    residency: str | None = None,
+    actor: str,
+    progress: Progress,
+) -> MoveReport:
+    """Raises ResidencyDenied, InvalidRequest … before anything is changed, and MoveFailed after
+    that, saying where the tenant is. Repeating it is safe."""
+    using = control_writer_alias()
+    find_tenant(slug, using=using)
+    with claim(slug, busy(slug)):
+        tenant = find_tenant(slug, using=using)
+        came_from = _unfinished_source(tenant, using=using)
+        end_broken_moves(tenant, actor=actor, progress=progress)
+        tenant = find_tenant(slug, using=using)
+        if came_from and cell == tenant.cell_id:
+            return MoveReport(tenant, came_from, cell, 0, 0.0)
+        plan = plan_move(
+            tenant,
+            cell=cell,
+            mode=mode,
+            regions=regions,
+            policy=policy,
+            residency=residency,
+            using=using,
+        )
+        _require_reachable(tenant, plan)
+        return _carry_out(tenant, plan, actor=actor, progress=progress)
+
+
+def _carry_out(tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress) -> MoveReport:
+    using = control_writer_alias()
+    pending = Move(
+        tenant=tenant, source=plan.source.name, target=plan.target.name, target_made=plan.new
+    )
+    pending.save(using=using, force_insert=True)
+    try:
+        _prepare(tenant, plan, actor=actor, progress=progress)
+        rows, began = _bring_over(tenant, plan, actor=actor, progress=progress)
+    except STOPPED as error:
+        raise _stopped(tenant, pending, error, actor=actor, progress=progress) from error
+    try:
+        moved = find_tenant(tenant.slug, using=using)
+        _wait_until_decision_is_safe(using)
+        progress("waiting until every region serves it", 92)
+        wait_until_usable(record_for(moved), plan.target)
+        pause = (time.monotonic() - began) * 1000
+        progress("removing what is left in the old cell", 96)
+        clean_source(moved, pending, actor=actor, progress=progress)
+    except STOPPED as error:
+        raise MoveFailed(
+            f"Tenant {tenant.slug!r} is in cell {plan.target.name!r} now, but what is left in "
+            f"{plan.source.name!r} was not removed: {one_line(error)}. "
+            "Repeat the command once that is mended."
+        ) from error
+    progress("moved", 100)
+    return MoveReport(moved, plan.source.name, plan.target.name, rows, round(pause, 1))
+
+
+def _prepare(tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress) -> None:
+    """The target's tables, while the tenant is in use."""
+    if plan.new:
+        make(plan.target, actor=actor, progress=_share(progress, 0, 30))
+    elif plan.target.mode is not TenancyMode.DEDICATED or _has_tables(tenant, plan):
+        clear(tenant, plan.target, progress=progress)
+    with open_side(record_for(tenant), plan.target) as new:
+        new.isolation.prepare_tenant(new.tenant, _share(progress, 30, 45))
+
+
+def _bring_over(
+    tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress
+) -> tuple[int, float]:
+    """From the fence to the decision; returns the rows and when the pause began."""
+    using = control_writer_alias()
+    record = record_for(tenant)
+    with open_side(record, plan.source) as old, open_side(record, plan.target) as new:
+        there = old.sessions[old.home]
+        contents = read_contents(there, old.tenant.schema)
+        require_same_shape(contents, read_contents(new.sessions[new.home], new.tenant.schema))
+        expected = max(count_rows(there, old, contents), 1)
+        progress("closing the old place", 45)
+        began = time.monotonic()
+        set_state(tenant, Tenant.State.MOVING, verb="move_begin", actor=actor, using=using)
+        old.freeze()
+        old.settle([old.home])
+
+        def passed(rows: int) -> None:
+            share = min(100 * rows // expected, 100)
+            progress(f"rows: {share} %", 45 + share * 30 // 100)
+
+        copied = copy_rows(old, new, contents, passed)
+        advance_sequences(new, contents)
+        progress("comparing every replica", 80)
+        new.settle(list(new.spec.regions))
+        _compare(old, new, contents, copied)
+        new.thaw()
+        progress("deciding", 90)
+        _flip(tenant, plan, actor=actor, using=using)
+    return sum(rows for rows, _ in copied.values()), began
+
+
+def _compare(old: Side, new: Side, contents: list[Content], copied: Digests) -> None:
+    with ThreadPoolExecutor(max_workers=len(new.sessions)) as pool:
+        found = pool.map(lambda session: digest_rows(session, new, contents), new.sessions.values())
+        for region, digests in zip(new.sessions, found, strict=True):
+            unlike = sorted(name for name in copied if copied[name] != digests[name])
+            if unlike:
+                raise MoveFailed(f"the copy in {region} is not what was read ({', '.join(unlike)})")
+
+
+def _flip(tenant: Tenant, plan: MovePlan, *, actor: str, using: str) -> None:
+    """The decision: one transaction."""
+    detail = {
+        "from": plan.source.name,
+        "to": plan.target.name,
+        "residency": [tenant.residency, plan.residency],
+    }
+    with transaction.atomic(using=using):
+        row = Tenant.objects.using(using).select_for_update().get(id=tenant.id)
+        if row.state != Tenant.State.MOVING or row.cell_id != plan.source.name:
+            raise MoveFailed(f"somebody else made it {row.state} in cell {row.cell_id!r} meanwhile")
+        row.cell_id = plan.target.name
+        row.residency = plan.residency
+        row.state = Tenant.State.ACTIVE
+        row.save(using=using, update_fields=["cell", "residency", "state"])
+        audit.record("move", tenant.slug, actor=actor, using=using, **detail)
+
+
+def _wait_until_decision_is_safe(using: str) -> None:
+    """Nothing is deleted on the word of a single region."""
+    deadline = time.monotonic() + CONFIRMED_SECONDS
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT fabric.commit_position()::text")
+        position = cursor.fetchone()[0]
+        while True:
+            cursor.execute("SELECT fabric.confirmed_by(%s::pg_lsn)", [position])
+            if cursor.fetchone()[0] >= 1:
+                return
+            if time.monotonic() > deadline:
+                raise MoveFailed("no other region has confirmed the decision")
+            time.sleep(0.01)
+
+
+def _stopped(
+    tenant: Tenant, pending: Move, error: BaseException, *, actor: str, progress: Progress
+) -> MoveFailed:
+    """Takes the move back, unless it was decided."""
+    using = control_writer_alias()
+    reason = one_line(error).rstrip(".")
+    again = f"run `tenant resume {tenant.slug}`"
+    try:
+        now = find_tenant(tenant.slug, using=using)
+        if now.cell_id == pending.target:
+            return MoveFailed(f"Tenant {tenant.slug!r} has moved, but {reason}: {again}.")
+        take_back(now, pending, actor=actor, progress=progress)
+    except STOPPED as another:
+        return MoveFailed(
+            f"Moving {tenant.slug!r} stopped: {reason}. Taking it back failed too "
+            f"({one_line(another)}): {again} once that is mended."
+        )
+    return MoveFailed(
+        f"Moving {tenant.slug!r} stopped: {reason}. It works in cell {pending.source!r} as "
+        "before, and nothing of the move remains."
+    )
+
+
+def _require_reachable(tenant: Tenant, plan: MovePlan) -> None:
+    for spec in (plan.source,) if plan.new else (plan.source, plan.target):
+        try:
+            with open_side(record_for(tenant), spec):
+                pass
+        except MoveFailed as error:
+            raise MoveFailed(f"Nothing was changed: {error}.") from error
+
+
+def _has_tables(tenant: Tenant, plan: MovePlan) -> bool:
+    with open_side(record_for(tenant), plan.target) as new:
+        return any(read_contents(session, new.tenant.schema) for session in new.sessions.values())
+
+
+def _unfinished_source(tenant: Tenant, *, using: str) -> str | None:
+    """Where a move came from that was decided and not cleaned up after."""
+    decided = Move.objects.using(using).filter(tenant=tenant, target=tenant.cell_id).first()
+    return decided.source if decided else None
+
+
+def _share(progress: Progress, low: int, high: int) -> Progress:
+    """The part of the whole between two percentages."""
+    return lambda step, percent: progress(step, low + (high - low) * percent // 100)

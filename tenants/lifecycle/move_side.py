@@ -1,0 +1,141 @@
+"""One cell as a move sees it: open sessions to its replicas, and the tenant as it is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+import psycopg
+from django.conf import settings
+
+from regions import cells
+from regions.deployment import AGENT_ROLE
+from regions.replication import housekeeping
+from regions.topology import CellSpec, TenancyMode
+from tenants.databases import deployment, leases
+from tenants.directory import TenantRecord
+from tenants.errors import MoveFailed
+from tenants.isolation import fence
+from tenants.isolation.base import Isolation
+from tenants.isolation.modes import isolation_of
+from tenants.isolation.owner import Connection, owner
+
+WRITER_SECONDS = 30.0
+SETTLE_SECONDS = 30.0
+PAUSE_SECONDS = 0.005
+
+_PARKED = """
+SELECT count(*) FROM fabric.dead_letter JOIN fabric.change USING (origin, seq) WHERE tenant = %s
+"""
+
+
+@dataclass(frozen=True)
+class Side:
+    """`sessions` are administrators' on the cell's database, by region; `home` is where the cell
+    is written."""
+
+    spec: CellSpec
+    tenant: TenantRecord
+    home: str
+    sessions: dict[str, Connection]
+
+    @property
+    def isolation(self) -> Isolation:
+        return isolation_of(self.spec)
+
+    @contextmanager
+    def rows(self) -> Iterator[Connection]:
+        """A session at home that reads and writes any tenant's rows, captured like all others."""
+        dsn = deployment().dsn(
+            self.home, self.spec.database, AGENT_ROLE, seen_from=settings.MERIDIAN_REGION
+        )
+        with psycopg.connect(dsn, connect_timeout=5) as connection:
+            yield connection
+
+    def freeze(self) -> None:
+        """Nothing is read or written for the tenant in any replica when this returns."""
+        for session in self.sessions.values():
+            fence.put_up(session, self.tenant.id)
+        fence.wait_for_those_in_flight(list(self.sessions.values()))
+
+    def thaw(self) -> None:
+        for session in self.sessions.values():
+            fence.take_down(session, self.tenant.id)
+
+    def settle(self, receivers: Collection[str]) -> None:
+        """Each of `receivers` has applied all that any replica had committed before this call.
+        Raises MoveFailed when that takes too long, or when a change can't be applied."""
+        nodes = {region: deployment().region(region).node for region in self.spec.regions}
+        marks = {}
+        for region, session in self.sessions.items():
+            row = session.execute(housekeeping.BEAT, (nodes[region],)).fetchone()
+            marks[region] = row[0] if row else 0
+        deadline = time.monotonic() + SETTLE_SECONDS
+        for receiver in receivers:
+            for sender, mark in marks.items():
+                while sender != receiver and not self._heard(receiver, nodes[sender], mark):
+                    if time.monotonic() > deadline:
+                        raise MoveFailed(
+                            f"cell {self.spec.name!r} in {receiver} does not catch up with {sender}"
+                        )
+                    time.sleep(PAUSE_SECONDS)
+            parked = self.sessions[receiver].execute(_PARKED, (self.tenant.id,)).fetchone()
+            if parked and parked[0]:
+                raise MoveFailed(
+                    f"cell {self.spec.name!r} in {receiver} has {parked[0]} changes of the tenant "
+                    "that can't be applied"
+                )
+
+    def _heard(self, receiver: str, node: int, mark: int) -> bool:
+        row = (
+            self.sessions[receiver]
+            .execute("SELECT heartbeat FROM fabric.watermark WHERE origin = %s", (node,))
+            .fetchone()
+        )
+        return bool(row and row[0] >= mark)
+
+
+@contextmanager
+def open_side(tenant: TenantRecord, spec: CellSpec) -> Iterator[Side]:
+    """Raises MoveFailed when a replica can't be reached or nobody may write the cell."""
+    there = record_in(tenant, spec)
+    key = deployment().context_key(spec.name)
+    with ExitStack() as stack:
+        sessions = {}
+        for region in spec.regions:
+            try:
+                session = stack.enter_context(
+                    cells.administrator(deployment(), region, spec.database)
+                )
+                with owner(spec, region) as connection:
+                    fence.ensure(session, connection, key)
+            except psycopg.OperationalError as error:
+                raise MoveFailed(
+                    f"cell {spec.name!r} can't be reached in {region}: a move needs every replica "
+                    "of both cells"
+                ) from error
+            sessions[region] = session
+        yield Side(spec, there, _writer(spec, sessions), sessions)
+
+
+def record_in(tenant: TenantRecord, spec: CellSpec) -> TenantRecord:
+    """The same tenant as it is, was or will be in that cell."""
+    own_schema = spec.mode is TenancyMode.SCHEMA
+    schema = "t_" + tenant.slug.replace("-", "_") if own_schema else "public"
+    return replace(tenant, cell=spec.name, mode=spec.mode.value, schema=schema)
+
+
+def _writer(spec: CellSpec, sessions: dict[str, Connection]) -> str:
+    """The region where the cell can be written; a new cell has one within seconds."""
+    deadline = time.monotonic() + WRITER_SECONDS
+    while True:
+        lease = leases().get(spec.name) if spec.policy.leased else None
+        for region in (lease.writer,) if lease else spec.regions:
+            row = sessions[region].execute("SELECT fabric.may_write()").fetchone()
+            if row and row[0]:
+                return region
+        if time.monotonic() > deadline:
+            raise MoveFailed(f"no region may write cell {spec.name!r} now")
+        time.sleep(0.1)
