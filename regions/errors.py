@@ -8,6 +8,7 @@ RegionsError
 ├── ResidencyDataError   the residency data set is missing or contradicts itself
 ├── ResidencyDenied      a residency rule forbids the operation (carries the decision)
 ├── NoWriter             no region holds the cell's lease now
+├── ReplicaDown          a replica that is needed for an answer does not answer
 └── SwitchoverFailed     the writer could not be moved; nothing was changed
 """
 
@@ -61,3 +62,7 @@ class NoWriter(RegionsError):
 
 class SwitchoverFailed(RegionsError):
     """The writer could not be moved; nothing was changed."""
+
+
+class ReplicaDown(RegionsError):
+    """A replica that is needed for an answer does not answer."""

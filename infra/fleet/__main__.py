@@ -34,6 +34,7 @@ from infra.fleet.state import (
 )
 from infra.fleet.status import status
 from infra.fleet.stop import describe, purge, stop
+from infra.postgres.binaries import find_postgres
 from infra.postgres.placement import place
 from infra.wan.conditions import Condition, LinkState
 from regions.errors import RegionsError
@@ -45,6 +46,7 @@ def up(options: Namespace, console: Console, progress: Progress) -> Document:
     state = chosen_folder(options.dir, os.environ)
     # Refuses what makes no sense before anything is made.
     settle_plan(state, state, regions=options.regions, port_base=options.port_base)
+    find_postgres(os.environ)
     make_folder(state)
     with only_launcher(state):
         placement = place(state, os.environ)

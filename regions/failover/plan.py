@@ -62,8 +62,8 @@ def plan_failover(
         reason = (
             f"{target} is the preferred lawful region that answers."
             if target
-            else "B06: no lawful region answers. The cell stays down rather than be written "
-            f"elsewhere; its regions: {', '.join(spec.regions)}."
+            else "B06: no other lawful region answers. The cell is not written anywhere "
+            f"else; its regions: {', '.join(spec.regions)}."
         )
         plans.append(Plan(spec, source, target, reason))
     return plans

@@ -41,10 +41,14 @@ class Step:
 async def open_session(dsn: str) -> Connection:
     """A connection that applies: quiet triggers, its own staging table."""
     connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
-    await connection.execute("SET session_replication_role = replica")
-    await connection.execute("SET search_path = pg_catalog")
-    await connection.execute("SET synchronous_commit = off")  # the inbox itself is durable
-    await connection.execute(STAGE)
+    try:
+        await connection.execute("SET session_replication_role = replica")
+        await connection.execute("SET search_path = pg_catalog")
+        await connection.execute("SET synchronous_commit = off")  # the inbox itself is durable
+        await connection.execute(STAGE)
+    except BaseException:
+        await connection.close()
+        raise
     return connection
 
 

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from regions.deployment import ADMIN_ROLE, Deployment
+from regions.errors import ReplicaDown
 from regions.topology import CellSpec
 
 Connection = psycopg.Connection[Any]
@@ -28,18 +29,12 @@ def compare(deployment: Deployment, spec: CellSpec, timeout: float = 10.0) -> di
     """{"equal": bool, "differences": [{"table", "key", "regions"}, …]}, `regions` naming who has
     which version of the row (a short digest, or null).
 
-    Raises psycopg.OperationalError when a replica cannot be reached: that is no equality.
+    Raises ReplicaDown, naming the region, when a replica cannot be reached: that is no equality.
     """
     deadline = time.monotonic() + timeout
     with ExitStack() as stack:
         replicas = {
-            region: stack.enter_context(
-                psycopg.connect(
-                    deployment.dsn(region, spec.database, ADMIN_ROLE),
-                    autocommit=True,
-                    connect_timeout=5,
-                )
-            )
+            region: stack.enter_context(_connect(deployment, spec, region))
             for region in spec.regions
         }
         while True:
@@ -52,6 +47,16 @@ def compare(deployment: Deployment, spec: CellSpec, timeout: float = 10.0) -> di
                     "differences": differences,
                 }
             time.sleep(PAUSE_SECONDS)
+
+
+def _connect(deployment: Deployment, spec: CellSpec, region: str) -> Connection:
+    dsn = deployment.dsn(region, spec.database, ADMIN_ROLE)
+    try:
+        return psycopg.connect(dsn, autocommit=True, connect_timeout=5)
+    except psycopg.OperationalError as error:
+        raise ReplicaDown(
+            f"{spec.name} in {region} does not answer, so it cannot be compared: {error}"
+        ) from error
 
 
 def _differences(replicas: dict[str, Connection]) -> Iterator[dict[str, Any]]:

@@ -23,11 +23,14 @@ TENANTS = {
 
 @pytest.fixture(scope="module")
 def tenants(fleet: Fleet) -> dict[str, dict[str, Any]]:
-    """Four tenants, onboarded in all three modes."""
-    return {
+    """Four tenants, onboarded in all three modes; their writers are at home."""
+    onboarded = {
         slug: fleet.json("tenant", "create", slug, "--mode", mode, "--residency", residency)
         for slug, (mode, residency) in TENANTS.items()
     }
+    for cell in ("control", "eu-shared", "eu-schema"):
+        fleet.manage("region", "failback", cell)
+    return onboarded
 
 
 def post(fleet: Fleet, tenant: dict[str, Any], title: str, **options: Any) -> Any:

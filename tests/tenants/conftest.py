@@ -16,12 +16,14 @@ from regions import bootstrap, cells
 from regions.deployment import APP_ROLE, CONTROL_CELL, Deployment
 from regions.models import Region
 from tenants.directory import TenantRecord
-from tenants.lifecycle import provision
+from tenants.lifecycle import create_cell, provision
 from tenants.models import Tenant
 from tenants.seams import record_for
+from tests.tenants.appliers import applying
 
 MODES = ("shared", "schema", "dedicated")
 HOME = "eu-west"
+EU = ["eu-west", "eu-central"]
 
 
 def silent(step: str, percent: int) -> None:
@@ -97,3 +99,31 @@ def raw(deployment: Deployment) -> Iterator[Callable[[TenantRecord], psycopg.Con
     yield connect
     for session in opened:
         session.close()
+
+
+@pytest.fixture(scope="session")
+def appliers(control: Deployment) -> Iterator[None]:
+    with applying(control, HOME, "mv"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def places(control: Deployment, appliers: None) -> dict[str, str]:
+    """Cells by mode, a second shared one, and one in the United States."""
+    made = {}
+    for key, mode, regions in (
+        ("shared", "shared", EU),
+        ("schema", "schema", EU),
+        ("other", "shared", EU),
+        ("us", "shared", ["us-east"]),
+    ):
+        made[key] = f"mv-{key}"
+        create_cell(
+            made[key],
+            mode=mode,
+            regions=regions,
+            policy="active_active",
+            actor="test",
+            progress=silent,
+        )
+    return made
