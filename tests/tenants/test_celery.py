@@ -10,7 +10,7 @@ from tenants.celery import TenantTask
 from tenants.context import current_tenant, current_tenant_or_none, tenant_scope
 from tenants.errors import NoTenantError
 
-app = Celery("test", broker="memory://", backend="cache+memory://")
+app = Celery("test", broker="memory://", backend="cache+memory://", set_as_current=False)
 app.conf.task_always_eager = True
 app.conf.task_store_eager_result = False
 

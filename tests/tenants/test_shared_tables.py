@@ -115,5 +115,5 @@ def definitions(connection: psycopg.Connection) -> list[tuple]:
         "SELECT conrelid::regclass::text, conname, oid FROM pg_constraint"
         " WHERE connamespace = 'public'::regnamespace"
         " UNION ALL SELECT tablename, indexname, 0 FROM pg_indexes WHERE schemaname = 'public'"
-        " ORDER BY 1, 2"
+        " ORDER BY 1, 2, 3"
     ).fetchall()
