@@ -11,7 +11,7 @@ from pathlib import Path
 
 from infra.fleet.plan import deployment_document, make_plan
 from infra.fleet.secrets import load_or_make
-from infra.postgres.placement import place
+from infra.postgres.placement import haven_of, place
 from tests.guard import Guard
 from tests.ports import free_port_base
 
@@ -19,6 +19,7 @@ TEST_GUARD = Guard()
 _state = Path(tempfile.mkdtemp(prefix="meridian-test-"))
 _state.chmod(0o711)
 TEST_GUARD.removes(_state)
+TEST_GUARD.removes(haven_of(_state))
 TEST_PLACEMENT = place(_state, os.environ)
 TEST_PLAN = make_plan(_state, port_base=free_port_base(), data=TEST_PLACEMENT.data)
 (_state / "deployment.json").write_text(
