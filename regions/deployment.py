@@ -92,6 +92,11 @@ class Deployment:
             known = ", ".join(self.regions)
             raise UnknownRegion(f"No region is called {name!r}. Regions: {known}.") from None
 
+    @property
+    def map_dirs(self) -> tuple[Path, ...]:
+        """Every region's map folder; what `topology.read_leases` and `read_topology` take."""
+        return tuple(site.map_dir for site in self.regions.values())
+
     def postgres_endpoint(self, region: str, *, seen_from: str | None = None) -> Endpoint:
         """Where `region`'s PostgreSQL is reached from region `seen_from` (None: on the spot)."""
         site = self.region(region)

@@ -12,29 +12,22 @@ from typing import Any
 from django.conf import settings
 from django.db import connections
 
+from regions.current import deployment
 from regions.deployment import (
     APP_ROLE,
     CONTROL_CELL,
     CONTROL_DATABASE,
     OWNER_ROLE,
-    Deployment,
 )
-from regions.errors import DeploymentError, NoWriter
+from regions.errors import NoWriter
 from regions.topology import CellSpec, Lease, TenancyMode, database_name, read_leases
 
 _registering = threading.Lock()
 
 
-def deployment() -> Deployment:
-    """The deployment of this process. Raises DeploymentError when there is none."""
-    if settings.MERIDIAN_DEPLOYMENT is None:
-        raise DeploymentError("There is no deployment here: start the fleet with `make up` first.")
-    return settings.MERIDIAN_DEPLOYMENT
-
-
 def leases() -> dict[str, Lease]:
     """The newest known writer of each leased cell."""
-    return read_leases(site.map_dir for site in deployment().regions.values())
+    return read_leases(deployment().map_dirs)
 
 
 def cell_alias(cell: str, *, region: str | None = None, role: str = APP_ROLE) -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from regions import residency
+from regions.current import deployment
 from regions.models import Cell
 from regions.topology import CellSpec, TenancyMode, WritePolicy
-from tenants.databases import deployment
 from tenants.errors import InvalidRequest
 from tenants.seams import find_cell, spec_for
 

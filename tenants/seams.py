@@ -12,10 +12,10 @@ from functools import cache
 
 from django.conf import settings
 
+from regions.current import deployment
 from regions.errors import UnknownCell
 from regions.models import Cell
 from regions.topology import CellSpec, TenancyMode, Topology, WritePolicy, parse_topology
-from tenants.databases import deployment
 from tenants.directory import Directory, DirectoryFile, TenantRecord
 from tenants.errors import UnknownTenant
 from tenants.models import Tenant

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import secrets
 
-from tenants.databases import deployment
+from regions.current import deployment
 from tenants.directory import TenantRecord
 from tenants.models import Tenant
 

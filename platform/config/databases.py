@@ -22,7 +22,7 @@ def home_site(deployment: Deployment, region: str | None) -> RegionSite:
     """
     if region is not None:
         return deployment.region(region)
-    lease = read_leases(site.map_dir for site in deployment.regions.values()).get(CONTROL_CELL)
+    lease = read_leases(deployment.map_dirs).get(CONTROL_CELL)
     if lease is not None and lease.writer in deployment.regions:
         return deployment.regions[lease.writer]
     return next(iter(deployment.regions.values()))

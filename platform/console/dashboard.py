@@ -17,8 +17,8 @@ from console.live.diagram import Place, draw
 from console.live.regions import RegionLive
 from console.live.snapshot import Snapshot, observatory
 from console.specs import tenants_by_cell, topology
+from regions.current import deployment
 from regions.topology import Topology
-from tenants.databases import deployment
 from tenants.models import AuditEntry, Operation, Tenant
 
 LAG_TO_MENTION = 5.0

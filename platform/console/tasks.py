@@ -16,9 +16,10 @@ from django.db import Error as DatabaseError
 
 from console.operations.recorder import Recorder, write_end
 from console.specs import topology
+from regions.current import deployment
 from regions.errors import RegionsError
 from regions.failover.operations import failover
-from tenants.databases import control_writer_alias, deployment
+from tenants.databases import control_writer_alias
 from tenants.models import Operation
 
 logger = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ class Plan:
 
 def writer_of(deployment: Deployment, spec: CellSpec) -> str | None:
     """The region that writes the cell, by the newest lease that any region has published."""
-    lease = read_leases(site.map_dir for site in deployment.regions.values()).get(spec.name)
+    lease = read_leases(deployment.map_dirs).get(spec.name)
     return lease.writer if lease else None
 
 

@@ -31,7 +31,7 @@ def cell_status(deployment: Deployment, spec: CellSpec) -> dict[str, Any]:
     """
     with ThreadPoolExecutor(max_workers=len(spec.regions)) as pool:
         replicas = list(pool.map(lambda region: _replica(deployment, spec, region), spec.regions))
-    lease = read_leases(site.map_dir for site in deployment.regions.values()).get(spec.name)
+    lease = read_leases(deployment.map_dirs).get(spec.name)
     writer = lease.writer if lease and spec.policy.leased else None
     return {
         "name": spec.name,

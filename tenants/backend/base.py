@@ -11,6 +11,7 @@ from typing import Any
 from django.db.backends.postgresql import base
 from psycopg import NotSupportedError
 
+from regions.current import deployment
 from regions.topology import TenancyMode
 from tenants.backend.context import CellContext
 from tenants.backend.cursor import TenantCursor
@@ -18,7 +19,6 @@ from tenants.backend.features import DatabaseFeatures
 from tenants.backend.introspection import DatabaseIntrospection
 from tenants.backend.operations import DatabaseOperations
 from tenants.context import current_tenant_or_none
-from tenants.databases import deployment
 from tenants.directory import TenantRecord
 
 

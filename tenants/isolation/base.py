@@ -14,9 +14,9 @@ from django.conf import settings
 from psycopg import sql
 
 from regions import cells
+from regions.current import deployment
 from regions.replication import capture
 from regions.topology import CellSpec
-from tenants.databases import deployment
 from tenants.directory import TenantRecord
 from tenants.isolation import tenancy
 from tenants.isolation.catalog import REFERENCE_TABLES, read_tables

@@ -20,7 +20,8 @@ from django.apps import apps
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from tenants.databases import control_writer_alias, deployment
+from regions.current import deployment
+from tenants.databases import control_writer_alias
 from tenants.models import Blueprint
 from tenants.router import tenant_labels
 

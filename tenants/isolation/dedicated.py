@@ -6,7 +6,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from regions import cells
-from tenants.databases import deployment
+from regions.current import deployment
 from tenants.directory import TenantRecord
 from tenants.isolation.base import Isolation, Progress
 from tenants.isolation.owner import Connection

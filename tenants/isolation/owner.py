@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 from django.conf import settings
 
+from regions.current import deployment
 from regions.deployment import OWNER_ROLE
 from regions.topology import CellSpec
-from tenants.databases import deployment
 
 Connection = psycopg.Connection[Any]
 

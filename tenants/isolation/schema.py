@@ -9,8 +9,8 @@ from uuid import UUID
 from psycopg import sql
 
 from regions import cells
+from regions.current import deployment
 from regions.replication import capture
-from tenants.databases import deployment
 from tenants.directory import TenantRecord
 from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress, forget_changes
 from tenants.isolation.owner import Connection, owner

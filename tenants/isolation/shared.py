@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg import sql
 
 from regions import cells
-from tenants.databases import deployment
+from regions.current import deployment
 from tenants.directory import TenantRecord
 from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress, forget_changes
 from tenants.isolation.catalog import read_tables

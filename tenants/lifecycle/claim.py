@@ -7,8 +7,9 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
+from regions.current import deployment
 from regions.deployment import APP_ROLE, CONTROL_CELL, CONTROL_DATABASE
-from tenants.databases import deployment, leases
+from tenants.databases import leases
 from tenants.errors import TenantsError
 
 

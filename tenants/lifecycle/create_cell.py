@@ -13,10 +13,11 @@ from django.db import transaction
 from psycopg import Error as PostgresError
 
 from regions import cells
+from regions.current import deployment
 from regions.models import Cell, Replica
 from regions.topology import CellSpec
 from tenants import audit
-from tenants.databases import control_writer_alias, deployment
+from tenants.databases import control_writer_alias
 from tenants.errors import InvalidRequest
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of

@@ -11,11 +11,12 @@ from contextlib import suppress
 from django.db import transaction
 
 from regions import cells
+from regions.current import deployment
 from regions.errors import UnknownCell
 from regions.models import Cell, Replica
 from regions.topology import CellSpec, TenancyMode
 from tenants import audit
-from tenants.databases import control_writer_alias, deployment
+from tenants.databases import control_writer_alias
 from tenants.errors import MoveFailed, TenantNotActive
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of

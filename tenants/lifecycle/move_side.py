@@ -11,10 +11,11 @@ import psycopg
 from django.conf import settings
 
 from regions import cells
+from regions.current import deployment
 from regions.deployment import AGENT_ROLE
 from regions.replication import housekeeping
 from regions.topology import CellSpec, TenancyMode
-from tenants.databases import deployment, leases
+from tenants.databases import leases
 from tenants.directory import TenantRecord
 from tenants.errors import MoveFailed
 from tenants.isolation import fence

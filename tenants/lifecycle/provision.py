@@ -12,9 +12,10 @@ from django.db import Error as DjangoError
 from django.db import transaction
 from psycopg import Error as PostgresError
 
+from regions.current import deployment
 from regions.errors import RegionsError
 from tenants import audit
-from tenants.databases import control_writer_alias, deployment
+from tenants.databases import control_writer_alias
 from tenants.errors import ProvisioningFailed, SlugTaken, TenantsError
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of

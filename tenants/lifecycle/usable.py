@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import httpx
 
+from regions.current import deployment
 from regions.topology import CellSpec
-from tenants.databases import deployment
 from tenants.directory import TenantRecord
 from tenants.errors import ProvisioningFailed
 

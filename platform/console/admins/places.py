@@ -15,8 +15,8 @@ from console.environment import here
 from console.live.snapshot import Snapshot, observatory
 from console.specs import tenants_by_cell, topology
 from console.templatetags.console import state_badge, words
+from regions.current import deployment
 from regions.models import Cell, Region
-from tenants.databases import deployment
 from tenants.models import AuditEntry
 
 

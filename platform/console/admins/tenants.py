@@ -14,8 +14,8 @@ from django.utils.html import format_html
 from console.access import actor, effect
 from console.admins.base import ReadOnlyAdmin
 from console.templatetags.console import state_badge, words
+from regions.current import deployment
 from regions.errors import RegionsError
-from tenants.databases import deployment
 from tenants.errors import TenantsError
 from tenants.lifecycle import resume, suspend
 from tenants.models import AuditEntry, Tenant

@@ -13,9 +13,9 @@ from console.live.snapshot import observatory
 from console.operations import queue
 from console.pages import page
 from console.specs import slugs_by_cell, topology
+from regions.current import deployment
 from regions.models import Region
 from regions.topology import read_leases
-from tenants.databases import deployment
 
 UNPROCESSABLE = 422
 
@@ -44,7 +44,7 @@ def _page(
 ) -> HttpResponse:
     where, known = deployment(), topology()
     snapshot = observatory().look(where, known, here())
-    leases = read_leases(site.map_dir for site in where.regions.values())
+    leases = read_leases(where.map_dirs)
     return page(
         request,
         "console/failover.html",

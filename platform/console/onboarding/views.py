@@ -12,7 +12,7 @@ from console.onboarding.forms import OnboardingForm
 from console.operations import queue
 from console.pages import page
 from console.specs import tenants_by_cell, topology
-from tenants.databases import deployment
+from regions.current import deployment
 from tenants.models import Operation
 
 UNPROCESSABLE = 422

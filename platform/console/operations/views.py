@@ -12,8 +12,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from console.access import actor, effect, needs
 from console.operations import queue
 from console.pages import page
+from regions.current import deployment
 from regions.errors import RegionsError
-from tenants.databases import deployment
 from tenants.errors import TenantsError
 from tenants.lifecycle import issue_token
 from tenants.models import Operation, Tenant

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.db import connections
 
 from regions import bootstrap
 from regions.cli import VerbCommand
+from regions.current import deployment
 from regions.deployment import CONTROL_CELL, CONTROL_DATABASE, Deployment
-from regions.errors import DeploymentError
 from regions.topology import read_leases
 
 
@@ -22,25 +21,19 @@ class Command(VerbCommand):
     }
 
     def do_databases(self) -> dict[str, Any]:
-        where = _deployment()
+        where = deployment()
         bootstrap.databases(where, progress=self.progress)
         return {"regions": list(where.regions)}
 
     def do_records(self) -> dict[str, Any]:
-        where = _deployment()
+        where = deployment()
         bootstrap.records(where, lambda: _writer_alias(where), progress=self.progress)
         return {"regions": list(where.regions), "operator": bootstrap.OPERATOR}
 
 
-def _deployment() -> Deployment:
-    if settings.MERIDIAN_DEPLOYMENT is None:
-        raise DeploymentError("There is no deployment here: start the fleet with `make up` first.")
-    return settings.MERIDIAN_DEPLOYMENT
-
-
 def _writer_alias(where: Deployment) -> str:
     """An alias of the control cell in the region that leads it now."""
-    lease = read_leases(site.map_dir for site in where.regions.values()).get(CONTROL_CELL)
+    lease = read_leases(where.map_dirs).get(CONTROL_CELL)
     if lease is None:
         return "default"
     at = where.postgres_endpoint(lease.writer)

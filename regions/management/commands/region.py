@@ -6,11 +6,9 @@ import getpass
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
-
 from regions.cli import VerbCommand
+from regions.current import deployment
 from regions.deployment import Deployment
-from regions.errors import DeploymentError
 from regions.failover import operations
 from regions.failover.plan import Plan, plan_failover
 from regions.replication.status import cell_status
@@ -128,10 +126,8 @@ class Command(VerbCommand):
 
 def world() -> tuple[Deployment, Topology]:
     """The deployment and its newest map. Raises DeploymentError when there is none."""
-    where: Deployment | None = settings.MERIDIAN_DEPLOYMENT
-    if where is None:
-        raise DeploymentError("There is no deployment here: start the fleet with `make up` first.")
-    return where, read_topology([site.map_dir for site in where.regions.values()], where.regions)
+    where = deployment()
+    return where, read_topology(where.map_dirs, where.regions)
 
 
 def operator() -> str:

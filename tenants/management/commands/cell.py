@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from regions.cli import VerbCommand
+from regions.current import deployment
 from regions.models import Cell
 from regions.replication import status, verify
 from regions.topology import WritePolicy
 from tenants import lifecycle
-from tenants.databases import deployment
 from tenants.documents import cell_document
 from tenants.errors import TenantsError
 from tenants.management.commands.tenant import MODES, actor
