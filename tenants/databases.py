@@ -22,7 +22,19 @@ from regions.deployment import (
 from regions.errors import NoWriter
 from regions.topology import CellSpec, Lease, TenancyMode, database_name, read_leases
 
+# The control cell, whoever is in scope; what `default` is depends on that.
+CONTROL_ALIAS = "control"
+
 _registering = threading.Lock()
+
+
+def is_cell(alias: str) -> bool:
+    return alias.startswith("cell:")
+
+
+def is_platform(alias: str) -> bool:
+    """Whether the platform made it up: apps can't know it."""
+    return is_cell(alias) or alias == CONTROL_ALIAS or alias.startswith(f"{CONTROL_ALIAS}@")
 
 
 def leases() -> dict[str, Lease]:
@@ -57,15 +69,15 @@ def register_cell(spec: CellSpec, region: str, role: str = APP_ROLE) -> str:
 
 
 def control_writer_alias() -> str:
-    """The control cell where it can be written now: `default` unless that is in another region."""
+    """The control cell where it can be written now: `control` unless that is in another region."""
     lease = leases().get(CONTROL_CELL)
     if lease is None:
-        return "default"
+        return CONTROL_ALIAS
     at = deployment().postgres_endpoint(lease.writer)
-    default = connections.settings["default"]
-    if (default["HOST"], str(default["PORT"])) == (at.host, str(at.port)):
-        return "default"
-    alias = f"control@{lease.writer}"
+    nearest = connections.settings[CONTROL_ALIAS]
+    if (nearest["HOST"], str(nearest["PORT"])) == (at.host, str(at.port)):
+        return CONTROL_ALIAS
+    alias = f"{CONTROL_ALIAS}@{lease.writer}"
     register(alias, CONTROL_DATABASE, lease.writer, APP_ROLE)
     return alias
 
@@ -80,7 +92,7 @@ def register(
         if alias in connections.settings:
             return
         entry: dict[str, Any] = {
-            **connections.settings["default"],
+            **connections.settings[CONTROL_ALIAS],
             "NAME": database,
             "USER": role,
             "PASSWORD": where.password(role),

@@ -13,8 +13,9 @@ from django.apps import apps
 from django.conf import settings
 from django.db import models
 
+from tenants.connections import real_alias
 from tenants.context import current_tenant_or_none
-from tenants.databases import cell_alias
+from tenants.databases import CONTROL_ALIAS, cell_alias, is_cell
 from tenants.errors import NoTenantError
 
 
@@ -38,10 +39,6 @@ def _labels(names: list[str]) -> frozenset[str]:
     )
 
 
-def is_cell(alias: str) -> bool:
-    return alias.startswith("cell:")
-
-
 class TenantRouter:
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
         return self._alias(model)
@@ -57,17 +54,17 @@ class TenantRouter:
         return len(cells) <= 1
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
-        return app_label in (tenant_labels() if is_cell(db) else shared_labels())
+        return app_label in (tenant_labels() if is_cell(real_alias(db)) else shared_labels())
 
     def _alias(self, model: type[models.Model]) -> str:
         label = model._meta.app_label
         if label not in tenant_labels():
-            return "default"
+            return CONTROL_ALIAS
         tenant = current_tenant_or_none()
         if tenant is not None:
             return cell_alias(tenant.cell)
         if label in shared_labels():
-            return "default"
+            return CONTROL_ALIAS
         raise NoTenantError(
             f"{model._meta.label} belongs to tenants, and no tenant is in context: wrap the code "
             "in `tenant_scope(tenant)` or run it through `manage.py tenant exec`."
@@ -76,4 +73,4 @@ class TenantRouter:
 
 def _cell(alias: str) -> str:
     """`cell:acme@eu-west` → `cell:acme`; every control alias → `control`."""
-    return alias.partition("@")[0] if is_cell(alias) else "control"
+    return real_alias(alias).partition("@")[0]

@@ -16,6 +16,7 @@ from regions.current import deployment
 from regions.errors import UnknownCell
 from regions.models import Cell
 from regions.topology import CellSpec, TenancyMode, Topology, WritePolicy, parse_topology
+from tenants.databases import CONTROL_ALIAS
 from tenants.directory import Directory, DirectoryFile, TenantRecord
 from tenants.errors import UnknownTenant
 from tenants.models import Tenant
@@ -65,7 +66,7 @@ def cell_spec(name: str) -> CellSpec:
     return known[1]
 
 
-def find_cell(name: str, *, using: str = "default") -> Cell:
+def find_cell(name: str, *, using: str = CONTROL_ALIAS) -> Cell:
     """The cell's row. Raises UnknownCell, naming those that are there."""
     cells = Cell.objects.using(using).prefetch_related("replicas")
     cell = cells.filter(name=name).first()
@@ -130,7 +131,7 @@ def local_directory() -> DirectoryFile | ControlDirectory:
     return _directory_file(settings.MERIDIAN_REGION)
 
 
-def find_tenant(slug: str, *, using: str = "default") -> Tenant:
+def find_tenant(slug: str, *, using: str = CONTROL_ALIAS) -> Tenant:
     """The tenant's row. Raises UnknownTenant, naming those that are there."""
     tenants = Tenant.objects.using(using).select_related("cell").prefetch_related("domains")
     tenant = tenants.filter(slug=slug).first()

@@ -64,8 +64,10 @@ MERIDIAN_LOCAL_TABLES = frozenset(
 )
 
 # --- Databases -------------------------------------------------------------------------------
+# `default` is the tenant's cell while one is in scope (tenants/connections.py); `control` never.
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": control_database(MERIDIAN_DEPLOYMENT, MERIDIAN_REGION)
+    alias: control_database(MERIDIAN_DEPLOYMENT, MERIDIAN_REGION)
+    for alias in ("default", "control")
 }
 DATABASE_ROUTERS = ["tenants.router.TenantRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

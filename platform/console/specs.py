@@ -6,11 +6,12 @@ from django.db.models import Count
 
 from regions.models import Cell
 from regions.topology import Topology
+from tenants.databases import CONTROL_ALIAS
 from tenants.models import Tenant
 from tenants.seams import spec_for
 
 
-def topology(alias: str = "default") -> Topology:
+def topology(alias: str = CONTROL_ALIAS) -> Topology:
     """Every cell that has a replica, as the control cell knows it now."""
     cells = Cell.objects.using(alias).prefetch_related("replicas")
     specs = [spec_for(cell) for cell in cells]

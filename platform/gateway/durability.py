@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from django.db import Error, connections
+from django.db import Error, connection
 from django.http import HttpRequest, HttpResponseBase
 
 from gateway.metrics import DURABILITY
@@ -18,7 +18,6 @@ from gateway.place import here, region_map
 from gateway.problems import problem
 from gateway.transactions import SAFE_METHODS
 from tenants.context import current_tenant_or_none
-from tenants.databases import cell_alias
 
 HEADER = "X-Durability"
 WAIT_SECONDS = 5.0
@@ -46,18 +45,18 @@ class DurabilityMiddleware:
         response = self._get_response(request)
         if response.status_code < 300:
             response[HEADER] = wanted
-            if wanted == "remote" and not confirmed(cell_alias(tenant.cell)):
+            if wanted == "remote" and not confirmed():
                 response[HEADER] = "maybe"
             if wanted == "remote":
                 DURABILITY.labels(region=here(), outcome=response[HEADER]).inc()
         return response
 
 
-def confirmed(alias: str) -> bool:
+def confirmed() -> bool:
     """Whether a peer has durably received all that this connection has committed."""
     deadline = time.monotonic() + WAIT_SECONDS
     try:
-        with connections[alias].cursor() as cursor:
+        with connection.cursor() as cursor:
             cursor.execute("SELECT fabric.commit_position()::text")
             position = cursor.fetchone()[0]
             while True:

@@ -18,7 +18,6 @@ from gateway.place import here, region_map
 from gateway.problems import problem
 from regions.writers import Action, decide
 from tenants.context import current_tenant_or_none
-from tenants.databases import cell_alias
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -36,11 +35,10 @@ class TransactionMiddleware:
             return self._get_response(request)
         committing = False
         try:
-            alias = cell_alias(tenant.cell)
-            with transaction.atomic(using=alias):
+            with transaction.atomic():
                 response = self._get_response(request)
                 if response.status_code >= 400:
-                    transaction.set_rollback(True, using=alias)
+                    transaction.set_rollback(True)
                 else:
                     committing = True
         except Error as error:

@@ -85,7 +85,7 @@ class TenantCursor(CursorMixin, ClientCursor[Any]):
             if self._conn.autocommit and self._pgconn.transaction_status == TransactionStatus.IDLE:
                 raise NotSupportedError(
                     "COPY for a tenant needs a transaction to carry its context: wrap it in "
-                    "`transaction.atomic(using=…)`."
+                    "`transaction.atomic()`."
                 )
             self.execute("")
         context, self.context = self.context, None

@@ -30,7 +30,7 @@ def control_cell(deployment: Deployment) -> Deployment:
     dsn = deployment.dsn(HERE, CONTROL_DATABASE, ADMIN_ROLE)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("UPDATE fabric.gate SET epoch = 1, valid_until = 'infinity'")
-    bootstrap.records(deployment, lambda: "default", progress=lambda _: None)
+    bootstrap.records(deployment, lambda: "control", progress=lambda _: None)
     return deployment
 
 

@@ -7,14 +7,14 @@ from argparse import REMAINDER, ArgumentParser
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django.core.management import call_command, get_commands, load_command_class
+from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from regions.cli import VerbCommand
 from regions.topology import TenancyMode, WritePolicy
 from tenants import lifecycle, tokens
 from tenants.context import tenant_scope
-from tenants.databases import cell_alias, control_writer_alias
+from tenants.databases import control_writer_alias
 from tenants.documents import move_plan_document, tenant_document
 from tenants.errors import InvalidRequest, TenantsError
 from tenants.models import Tenant
@@ -102,9 +102,6 @@ class Command(VerbCommand):
         with tenant_scope(record):
             # Standard output is the document's.
             options: dict[str, Any] = {"stdout": self.stderr} if self.as_json else {}
-            if _takes_database(words):
-                # Its default would be the control cell, whoever is in scope.
-                options["database"] = cell_alias(record.cell)
             output = call_command(words[0], *words[1:], **options)
         return {"tenant": slug, "command": words, "output": output}
 
@@ -179,15 +176,3 @@ def actor() -> str:
 
 def _slug(parser: ArgumentParser) -> None:
     parser.add_argument("slug", metavar="SLUG")
-
-
-def _takes_database(words: list[str]) -> bool:
-    """Whether the command asks for a database and was not told one."""
-    name, *arguments = words
-    if name not in get_commands() or any(word.startswith("--database") for word in arguments):
-        return False
-    app = get_commands()[name]
-    command = load_command_class(app, name) if isinstance(app, str) else app
-    return any(
-        action.dest == "database" for action in command.create_parser("manage.py", name)._actions
-    )

@@ -1,0 +1,59 @@
+"""What `default` means: the tenant's cell inside its scope, the control cell outside of one.
+
+Unmodified code says `transaction.atomic()`, `connection.cursor()` or `.using("default")` and means
+"the database". Guarantees that this is never the control cell while a tenant is in scope. `default`
+is a name and no connection: whatever is opened is known by the alias of its cell or as `control`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import ConnectionHandler
+
+from tenants.context import current_tenant_or_none
+from tenants.databases import CONTROL_ALIAS, cell_alias, is_platform
+
+
+def real_alias(alias: str) -> str:
+    """The alias that is meant here and now: any but `default` means itself."""
+    if alias != DEFAULT_DB_ALIAS:
+        return alias
+    tenant = current_tenant_or_none()
+    return CONTROL_ALIAS if tenant is None else cell_alias(tenant.cell)
+
+
+class ScopedConnections(ConnectionHandler):
+    """`django.db.connections`, asked for a database by code that knows of no cells."""
+
+    _connections: Any
+
+    def __getitem__(self, alias: str) -> BaseDatabaseWrapper:
+        return super().__getitem__(real_alias(alias) if alias == DEFAULT_DB_ALIAS else alias)
+
+    def __setitem__(self, alias: str, connection: BaseDatabaseWrapper) -> None:
+        super().__setitem__(real_alias(alias), connection)
+
+    def __delitem__(self, alias: str) -> None:
+        super().__delitem__(real_alias(alias))
+
+    def __iter__(self) -> Iterator[str]:
+        """The names that apps, commands and test cases choose from: `default`, and your own."""
+        return (alias for alias in self.settings if not is_platform(alias))
+
+    def all(self, initialized_only: bool = False) -> list[Any]:
+        """Every connection once, whoever is in scope: what was opened will be closed."""
+        return [
+            self[alias]
+            for alias in self.settings
+            if alias != DEFAULT_DB_ALIAS
+            and (not initialized_only or hasattr(self._connections, alias))
+        ]
+
+
+def install() -> None:
+    """Put it in force. Modules have imported the handler by name already: it changes its class."""
+    connections.__class__ = ScopedConnections
