@@ -1,6 +1,7 @@
 """The registry of customers. Lives in the control cell and reaches every region: opaque ids,
 slugs, hosts and placement only, never a name, an e-mail address or a bill."""
 
+import secrets
 import uuid
 
 from django.core.validators import RegexValidator
@@ -11,6 +12,11 @@ from regions.models import Cell
 
 def new_id() -> uuid.UUID:
     return uuid.uuid4()
+
+
+def new_schema() -> str:
+    """Says nothing of a customer: every role of a cluster can list the names of schemas."""
+    return f"t_{secrets.token_hex(6)}"
 
 
 class Tenant(models.Model):
@@ -36,6 +42,13 @@ class Tenant(models.Model):
         ],
     )
     cell = models.ForeignKey(Cell, models.PROTECT, related_name="tenants")
+    own_schema = models.CharField(
+        max_length=63,
+        unique=True,
+        default=new_schema,
+        editable=False,
+        help_text="Holds its tables while it lives in a cell of mode schema.",
+    )
     residency = models.CharField(max_length=40, help_text="A policy such as EU, DE or EU:ADEQUATE")
     state = models.CharField(max_length=20, choices=State, default=State.PROVISIONING)
     token_generation = models.PositiveIntegerField(
@@ -56,9 +69,7 @@ class Tenant(models.Model):
     @property
     def schema(self) -> str:
         """Where its tables are: a schema of its own in schema cells, `public` elsewhere."""
-        if self.cell.mode == Cell.Mode.SCHEMA:
-            return "t_" + self.slug.replace("-", "_")
-        return "public"
+        return self.own_schema if self.cell.mode == Cell.Mode.SCHEMA else "public"
 
 
 class Domain(models.Model):

@@ -160,7 +160,7 @@ def _prepare(tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress) 
         make(plan.target, actor=actor, progress=_share(progress, 0, 30))
     elif plan.target.mode is not TenancyMode.DEDICATED or _has_tables(tenant, plan):
         clear(tenant, plan.target, progress=progress)
-    with open_side(record_for(tenant), plan.target) as new:
+    with open_side(tenant, plan.target) as new:
         new.isolation.prepare_tenant(new.tenant, _share(progress, 30, 45))
 
 
@@ -169,8 +169,7 @@ def _bring_over(
 ) -> tuple[int, float]:
     """From the fence to the decision; returns the rows and when the pause began."""
     using = control_writer_alias()
-    record = record_for(tenant)
-    with open_side(record, plan.source) as old, open_side(record, plan.target) as new:
+    with open_side(tenant, plan.source) as old, open_side(tenant, plan.target) as new:
         there = old.sessions[old.home]
         contents = read_contents(there, old.tenant.schema)
         require_same_shape(contents, read_contents(new.sessions[new.home], new.tenant.schema))
@@ -264,14 +263,14 @@ def _stopped(
 def _require_reachable(tenant: Tenant, plan: MovePlan) -> None:
     for spec in (plan.source,) if plan.new else (plan.source, plan.target):
         try:
-            with open_side(record_for(tenant), spec):
+            with open_side(tenant, spec):
                 pass
         except MoveFailed as error:
             raise MoveFailed(f"Nothing was changed: {error}.") from error
 
 
 def _has_tables(tenant: Tenant, plan: MovePlan) -> bool:
-    with open_side(record_for(tenant), plan.target) as new:
+    with open_side(tenant, plan.target) as new:
         return any(read_contents(session, new.tenant.schema) for session in new.sessions.values())
 
 

@@ -26,7 +26,7 @@ from tenants.lifecycle.move_rows import count_rows, read_contents
 from tenants.lifecycle.move_side import Side, open_side, record_in
 from tenants.lifecycle.states import set_state
 from tenants.models import Move, Tenant
-from tenants.seams import find_cell, find_tenant, record_for, spec_for
+from tenants.seams import find_cell, find_tenant, spec_for
 
 
 def silent(step: str, percent: int) -> None:
@@ -60,7 +60,7 @@ def take_back(tenant: Tenant, pending: Move, *, actor: str, progress: Progress) 
     using = control_writer_alias()
     progress("taking the move back", 90)
     source, target = spec_for(tenant.cell), _spec(pending.target, using=using)
-    with open_side(record_for(tenant), source) as old:
+    with open_side(tenant, source) as old:
         _refuse_to_lose_rows(tenant, old, target)
         old.thaw()
     if tenant.state == Tenant.State.MOVING:
@@ -85,7 +85,7 @@ def clean_source(tenant: Tenant, pending: Move, *, actor: str, progress: Progres
     if source is not None and source.mode is TenancyMode.DEDICATED:
         _drop(source, using=using)
     elif source is not None:
-        isolation_of(source).remove_tenant(record_in(record_for(tenant), source), silent)
+        isolation_of(source).remove_tenant(record_in(tenant, source), silent)
     with transaction.atomic(using=using):
         pending.delete(using=using)
         audit.record("move_cleaned", tenant.slug, actor=actor, using=using, cell=pending.source)
@@ -95,7 +95,7 @@ def clear(tenant: Tenant, target: CellSpec, *, progress: Progress) -> None:
     """Nothing of the tenant is in the target, where it doesn't live."""
     if target.name == tenant.cell_id:
         raise MoveFailed(f"tenant {tenant.slug!r} lives in cell {target.name!r}")
-    isolation_of(target).remove_tenant(record_in(record_for(tenant), target), silent)
+    isolation_of(target).remove_tenant(record_in(tenant, target), silent)
     if target.mode is TenancyMode.DEDICATED:
         cells.create_databases(deployment(), target)
         isolation_of(target).prepare_cell(silent)
@@ -115,7 +115,7 @@ def _refuse_to_lose_rows(tenant: Tenant, old: Side, target: CellSpec | None) -> 
     """A registry that lost the decision (its writer was lost) must not cost the only copy."""
     if target is None or not target.regions or _rows(old):
         return
-    with suppress(MoveFailed), open_side(record_for(tenant), target) as new:
+    with suppress(MoveFailed), open_side(tenant, target) as new:
         if _rows(new):
             raise TenantNotActive(
                 f"Tenant {tenant.slug!r} is registered in cell {old.spec.name!r}, but its rows are "

@@ -22,6 +22,8 @@ from tenants.isolation import fence
 from tenants.isolation.base import Isolation
 from tenants.isolation.modes import isolation_of
 from tenants.isolation.owner import Connection, owner
+from tenants.models import Tenant
+from tenants.seams import record_for
 
 WRITER_SECONDS = 30.0
 SETTLE_SECONDS = 30.0
@@ -99,7 +101,7 @@ class Side:
 
 
 @contextmanager
-def open_side(tenant: TenantRecord, spec: CellSpec) -> Iterator[Side]:
+def open_side(tenant: Tenant, spec: CellSpec) -> Iterator[Side]:
     """Raises MoveFailed when a replica can't be reached or nobody may write the cell."""
     there = record_in(tenant, spec)
     key = deployment().context_key(spec.name)
@@ -121,11 +123,10 @@ def open_side(tenant: TenantRecord, spec: CellSpec) -> Iterator[Side]:
         yield Side(spec, there, _writer(spec, sessions), sessions)
 
 
-def record_in(tenant: TenantRecord, spec: CellSpec) -> TenantRecord:
-    """The same tenant as it is, was or will be in that cell."""
-    own_schema = spec.mode is TenancyMode.SCHEMA
-    schema = "t_" + tenant.slug.replace("-", "_") if own_schema else "public"
-    return replace(tenant, cell=spec.name, mode=spec.mode.value, schema=schema)
+def record_in(tenant: Tenant, spec: CellSpec) -> TenantRecord:
+    """The tenant as it is, was or will be in that cell."""
+    schema = tenant.own_schema if spec.mode is TenancyMode.SCHEMA else "public"
+    return replace(record_for(tenant), cell=spec.name, mode=spec.mode.value, schema=schema)
 
 
 def _writer(spec: CellSpec, sessions: dict[str, Connection]) -> str:

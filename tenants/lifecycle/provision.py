@@ -14,6 +14,7 @@ from psycopg import Error as PostgresError
 
 from regions.current import deployment
 from regions.errors import RegionsError
+from regions.models import Cell
 from tenants import audit
 from tenants.databases import control_writer_alias
 from tenants.errors import ProvisioningFailed, SlugTaken, TenantsError
@@ -25,7 +26,7 @@ from tenants.lifecycle.states import set_state
 from tenants.lifecycle.usable import wait_until_usable
 from tenants.models import Domain, Tenant
 from tenants.placement import Placement, check_name, choose
-from tenants.seams import find_tenant, record_for
+from tenants.seams import find_tenant, record_for, spec_for
 
 UNFINISHED = (Tenant.State.FAILED, Tenant.State.PROVISIONING)
 
@@ -47,7 +48,7 @@ def provision(
     using = control_writer_alias()
     busy = SlugTaken(f"The slug {slug!r} is being onboarded by another process now.")
     with claim(slug, busy):
-        _refuse_taken(slug, using=using)
+        _refuse_taken(slug, progress=progress, using=using)
         placement = choose(
             slug,
             mode=mode,
@@ -103,7 +104,7 @@ def _register(slug: str, placement: Placement, *, actor: str, using: str) -> Ten
     return find_tenant(slug, using=using)
 
 
-def _refuse_taken(slug: str, *, using: str) -> None:
+def _refuse_taken(slug: str, *, progress: Progress, using: str) -> None:
     """What an earlier run left unfinished is cleared away, and the slug is free."""
     found = Tenant.objects.using(using).select_related("cell").filter(slug=slug).first()
     host = f"{slug}.{deployment().domain}"
@@ -114,6 +115,8 @@ def _refuse_taken(slug: str, *, using: str) -> None:
         return
     if found.state not in UNFINISHED:
         raise SlugTaken(f"The slug {slug!r} is taken: choose another.")
+    if found.mode == Cell.Mode.SCHEMA:
+        isolation_of(spec_for(found.cell)).remove_tenant(record_for(found), progress)
     _forget(found, using=using)
 
 

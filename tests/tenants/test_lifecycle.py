@@ -88,6 +88,14 @@ def test_tenants_under_the_same_law_share_a_cell_unless_it_is_dedicated(tenants)
     ]
 
 
+def test_no_name_in_a_cells_catalog_says_who_its_tenants_are(tenants, deployment: Deployment):
+    tenant = tenants["schema"][0]
+    with cells.administrator(deployment, "eu-west", "cell_eu_schema") as admin:
+        names = [row[0] for row in admin.execute("SELECT nspname FROM pg_namespace")]
+    assert tenant.schema in names
+    assert not [name for name in names if "acme" in name or "globex" in name]
+
+
 def test_a_tenant_is_suspended_and_resumed_with_an_audit_trail(tenants):
     name = onboard(slug(), "shared").slug
     assert lifecycle.suspend(name, actor="ann").state == "suspended"

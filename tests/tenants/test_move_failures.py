@@ -18,7 +18,7 @@ from tenants.directory import TenantRecord
 from tenants.errors import MoveFailed, TenantNotActive
 from tenants.lifecycle.move_side import Side, record_in
 from tenants.models import Move
-from tenants.seams import cell_spec
+from tenants.seams import cell_spec, find_tenant
 from tests.tenants.conftest import silent
 from tests.tenants.moves import (
     content,
@@ -118,7 +118,7 @@ def test_a_move_that_fails_leaves_the_tenant_usable_where_it_was(
         Ticket.objects.create(title="still here")
         before = content(tenant)
     if target == "other":
-        moved = record_in(tenant, cell_spec(places["other"]))
+        moved = record_in(find_tenant(tenant.slug), cell_spec(places["other"]))
         assert leftovers(deployment, moved) == {}
     move(tenant, **target_of(places, target))
     assert content(now(tenant)) == before
