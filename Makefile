@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help up down test lint clean
+.PHONY: help up down test bench lint clean
 
 help:
 	@echo "make up     install what is missing, start the local fleet, onboard the demo tenants"
 	@echo "make down   stop everything that up has started"
 	@echo "make test   install what is missing, check the code, run the whole test suite"
+	@echo "make bench  measure side by side with the peers (AREAS=…, BENCH=--quick), into bench/results.json"
 	@echo "make lint   only check the code: style, types, import contracts, migrations"
 	@echo "make clean  stop the fleet, delete its data, the environment and all caches"
 
@@ -23,6 +24,9 @@ down:
 test: lint
 	$(BIN)/python -m pytest
 
+bench: $(INSTALLED)
+	$(BIN)/python -m bench $(AREAS) $(BENCH)
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,7 +36,7 @@ lint: $(INSTALLED)
 
 clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m infra.fleet down --purge; fi
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made again whenever requirements.txt is newer. A dot is a package; what pip says of an error is

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from infra.postgres.cluster import Cluster, prepare, wait_until_ready
 from regions.deployment import ADMIN_ROLE, Deployment, load
+from tests.servers import start_cluster
 
 ORDER = {"postgres": 1, "fleet": 2}
 
@@ -59,21 +58,6 @@ def deployment(django_db_blocker) -> Iterator[Deployment]:
             server.send_signal(signal.SIGQUIT)
         for server in servers:
             server.wait(timeout=30)
-
-
-def start_cluster(cluster: Cluster, logs: Path) -> subprocess.Popen[bytes]:
-    """Start one server in a session of its own, so that Ctrl-C reaches the tests only."""
-    logs.mkdir(exist_ok=True)
-    with (logs / f"{cluster.data.parent.name}-postgres.log").open("ab") as log:
-        return subprocess.Popen(
-            cluster.command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            start_new_session=True,
-            **(cluster.account.as_process() if cluster.account else {}),
-        )
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Benchmarks: what Meridian costs, measured side by side with its peers in one run."""

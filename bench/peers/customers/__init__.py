@@ -1,0 +1,1 @@
+"""django-tenants' registry, as its tutorial makes it."""
