@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from tenants.limits.values import UNLIMITED, Limits, resolve
+
 
 @dataclass(frozen=True, slots=True)
 class TenantRecord:
@@ -29,6 +31,8 @@ class TenantRecord:
     residency: str
     token_generation: int
     hosts: tuple[str, ...]
+    plan: str = ""
+    limits: Limits = UNLIMITED
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,11 @@ class Directory:
 
 
 def parse_directory(document: Mapping[str, Any]) -> Directory:
-    """Build a Directory from `directory.json`: {"version": int, "tenants": [{...}]}."""
+    """Build a Directory from `directory.json`: {"version": int, "tenants": [{...}], "plans": {…}}.
+
+    A document from before there were plans limits nobody.
+    """
+    plans = document.get("plans") or {}
     records = [
         TenantRecord(
             id=UUID(entry["id"]),
@@ -53,6 +61,8 @@ def parse_directory(document: Mapping[str, Any]) -> Directory:
             residency=entry["residency"],
             token_generation=int(entry["token_generation"]),
             hosts=tuple(entry["hosts"]),
+            plan=entry.get("plan") or "",
+            limits=resolve(plans.get(entry.get("plan")) or {}, entry.get("limits") or {}),
         )
         for entry in document["tenants"]
     ]

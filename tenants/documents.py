@@ -24,6 +24,7 @@ def tenant_document(tenant: Tenant) -> dict[str, Any]:
         "policy": tenant.cell.policy,
         "residency": tenant.residency,
         "state": tenant.state,
+        "plan": tenant.plan_id,
     }
 
 

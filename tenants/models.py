@@ -3,6 +3,7 @@ slugs, hosts and placement only, never a name, an e-mail address or a bill."""
 
 import secrets
 import uuid
+from datetime import date
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -17,6 +18,23 @@ def new_id() -> uuid.UUID:
 def new_schema() -> str:
     """Says nothing of a customer: every role of a cluster can list the names of schemas."""
     return f"t_{secrets.token_hex(6)}"
+
+
+class Plan(models.Model):
+    """Limits under a name, for tenants that are sold the same. No price: bills are elsewhere."""
+
+    DEFAULT = "unlimited"
+
+    name = models.SlugField(primary_key=True, max_length=40)
+    limits = models.JSONField(
+        default=dict, blank=True, help_text="By name; what is not named is unlimited."
+    )
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Tenant(models.Model):
@@ -54,6 +72,10 @@ class Tenant(models.Model):
     token_generation = models.PositiveIntegerField(
         default=1, help_text="Raising it revokes every API token issued before."
     )
+    plan = models.ForeignKey(Plan, models.PROTECT, related_name="tenants", default=Plan.DEFAULT)
+    limits = models.JSONField(
+        default=dict, blank=True, help_text="What differs from the plan; null lifts its limit."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -84,6 +106,32 @@ class Domain(models.Model):
 
     def __str__(self) -> str:
         return self.host
+
+
+class Usage(models.Model):
+    """What a tenant used in one region on one day (UTC). Numbers only."""
+
+    id = models.CharField(primary_key=True, max_length=100, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="usage")
+    region = models.CharField(max_length=40)
+    day = models.DateField()
+    requests = models.BigIntegerField(default=0)
+    refused = models.BigIntegerField(default=0, help_text="Requests that a limit kept out")
+    busy_ms = models.BigIntegerField(default=0, help_text="Time spent on answering")
+    rows = models.BigIntegerField(null=True)
+    bytes = models.BigIntegerField(null=True)
+    at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["-day", "region"]
+
+    def __str__(self) -> str:
+        return self.id
+
+    @staticmethod
+    def key(tenant: uuid.UUID, region: str, day: date) -> str:
+        """The same row in every region, so that counting twice is no conflict."""
+        return f"{tenant}@{region}@{day}"
 
 
 class Move(models.Model):

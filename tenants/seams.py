@@ -19,6 +19,7 @@ from regions.topology import CellSpec, TenancyMode, Topology, WritePolicy, parse
 from tenants.databases import CONTROL_ALIAS
 from tenants.directory import Directory, DirectoryFile, TenantRecord
 from tenants.errors import UnknownTenant
+from tenants.limits.values import resolve
 from tenants.models import Tenant
 
 # Each statement of an operator's command asks where its cell is: not a query each time.
@@ -39,6 +40,8 @@ def record_for(tenant: Tenant) -> TenantRecord:
         residency=tenant.residency,
         token_generation=tenant.token_generation,
         hosts=tuple(domain.host for domain in hosts),
+        plan=tenant.plan.name,
+        limits=resolve(tenant.plan.limits, tenant.limits),
     )
 
 
@@ -101,7 +104,7 @@ class ControlDirectory:
     """The directory as the control database has it now, for commands that run in no region."""
 
     def current(self) -> Directory:
-        tenants = Tenant.objects.select_related("cell").prefetch_related("domains")
+        tenants = Tenant.objects.select_related("cell", "plan").prefetch_related("domains")
         records = [record_for(tenant) for tenant in tenants.exclude(state=Tenant.State.ERASED)]
         return Directory(
             by_host={host: record for record in records for host in record.hosts},
@@ -133,7 +136,7 @@ def local_directory() -> DirectoryFile | ControlDirectory:
 
 def find_tenant(slug: str, *, using: str = CONTROL_ALIAS) -> Tenant:
     """The tenant's row. Raises UnknownTenant, naming those that are there."""
-    tenants = Tenant.objects.using(using).select_related("cell").prefetch_related("domains")
+    tenants = Tenant.objects.using(using).select_related("cell", "plan").prefetch_related("domains")
     tenant = tenants.filter(slug=slug).first()
     if tenant is None:
         known = ", ".join(tenants.values_list("slug", flat=True)[:20]) or "none"

@@ -24,7 +24,8 @@ from tenants.lifecycle.claim import claim
 from tenants.lifecycle.create_cell import discard, make
 from tenants.lifecycle.states import set_state
 from tenants.lifecycle.usable import wait_until_usable
-from tenants.models import Domain, Tenant
+from tenants.limits.plans import find_plan
+from tenants.models import Domain, Plan, Tenant
 from tenants.placement import Placement, check_name, choose
 from tenants.seams import find_tenant, record_for, spec_for
 
@@ -39,6 +40,7 @@ def provision(
     residency: str | None = None,
     policy: str | None = None,
     regions: Sequence[str] | None = None,
+    plan: str = Plan.DEFAULT,
     actor: str,
     progress: Progress,
 ) -> Tenant:
@@ -46,6 +48,7 @@ def provision(
     ProvisioningFailed after what was made has been taken back. Repeating it is safe."""
     check_name(slug, "slug")
     using = control_writer_alias()
+    find_plan(plan, using=using)
     busy = SlugTaken(f"The slug {slug!r} is being onboarded by another process now.")
     with claim(slug, busy):
         _refuse_taken(slug, progress=progress, using=using)
@@ -61,7 +64,7 @@ def provision(
         progress(f"cell {placement.spec.name}", 5)
         if placement.new:
             make(placement.spec, actor=actor, progress=progress)
-        tenant = _register(slug, placement, actor=actor, using=using)
+        tenant = _register(slug, placement, plan=plan, actor=actor, using=using)
         _build(tenant, placement, actor=actor, progress=progress, using=using)
         set_state(tenant, Tenant.State.ACTIVE, verb="activate", actor=actor, using=using)
         progress("waiting until every region serves it", 85)
@@ -92,9 +95,14 @@ def _build(
         ) from error
 
 
-def _register(slug: str, placement: Placement, *, actor: str, using: str) -> Tenant:
+def _register(slug: str, placement: Placement, *, plan: str, actor: str, using: str) -> Tenant:
     with transaction.atomic(using=using):
-        tenant = Tenant(slug=slug, cell_id=placement.spec.name, residency=placement.residency)
+        tenant = Tenant(
+            slug=slug,
+            cell_id=placement.spec.name,
+            residency=placement.residency,
+            plan_id=plan,
+        )
         tenant.save(using=using, force_insert=True)
         host = f"{slug}.{deployment().domain}"
         Domain(host=host, tenant=tenant).save(using=using, force_insert=True)

@@ -14,7 +14,8 @@ from regions.topology import WritePolicy
 from tenants import lifecycle
 from tenants.documents import cell_document
 from tenants.errors import TenantsError
-from tenants.management.commands.tenant import MODES, actor
+from tenants.management.actor import actor
+from tenants.management.commands.tenant import MODES
 from tenants.seams import find_cell, spec_for
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from argparse import REMAINDER, ArgumentParser
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -10,28 +9,31 @@ from typing import Any, ClassVar
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from regions.cli import VerbCommand
 from regions.topology import TenancyMode, WritePolicy
 from tenants import lifecycle, tokens
 from tenants.context import tenant_scope
 from tenants.databases import control_writer_alias
 from tenants.documents import move_plan_document, tenant_document
 from tenants.errors import InvalidRequest, TenantsError
-from tenants.models import Tenant
+from tenants.management.actor import actor
+from tenants.management.limits import LimitVerbs
+from tenants.models import Plan, Tenant
 from tenants.seams import find_tenant, record_for
 
 MODES = [mode.value for mode in TenancyMode if mode is not TenancyMode.CONTROL]
 
 
-class Command(VerbCommand):
+class Command(LimitVerbs):
     help = "Tenants: onboard, look at, suspend, resume, erase"
-    platform_errors = (TenantsError, *VerbCommand.platform_errors)
+    platform_errors = (TenantsError, *LimitVerbs.platform_errors)
     verbs: ClassVar[Mapping[str, str]] = {
         "create": "onboard a tenant; it is usable in each of its regions when this ends",
         "list": "all tenants that are not erased",
         "show": "one tenant",
         "token": "issue an API token",
         "exec": "run a management command for a tenant: tenant exec SLUG -- COMMAND …",
+        "limits": "what it may use at most; with --plan or --set: change it",
+        "usage": "what it used, by day and region",
         "move": "take it to another cell while it is in use",
         "suspend": "close its doors, keep its data",
         "resume": "open them again",
@@ -45,6 +47,7 @@ class Command(VerbCommand):
         parser.add_argument("--residency", metavar="POLICY", help="EU, DE, EU:ADEQUATE, US …")
         parser.add_argument("--policy", choices=[policy.value for policy in WritePolicy])
         parser.add_argument("--regions", help="only these regions, comma-separated")
+        parser.add_argument("--plan", default=Plan.DEFAULT, help="its limits (default: none)")
 
     def do_create(self, slug: str, **options: Any) -> dict[str, Any]:
         tenant = lifecycle.provision(
@@ -54,6 +57,7 @@ class Command(VerbCommand):
             residency=options["residency"],
             policy=options["policy"],
             regions=options["regions"].split(",") if options["regions"] else None,
+            plan=options["plan"],
             actor=actor(),
             progress=self._step,
         )
@@ -167,11 +171,6 @@ class Command(VerbCommand):
 
     def _step(self, step: str, percent: int) -> None:
         self.progress(f"{percent:3d} % {step}")
-
-
-def actor() -> str:
-    """Who works at this terminal, for the audit trail."""
-    return f"operator:{getpass.getuser()}"
 
 
 def _slug(parser: ArgumentParser) -> None:
