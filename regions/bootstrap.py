@@ -63,7 +63,6 @@ def migrate_control(deployment: Deployment, region: str, *, local_tables: Collec
             capture.attach(
                 owner,
                 "public",
-                node=deployment.region(region).node,
                 local_tables=local_tables,
             )
     finally:

@@ -4,6 +4,8 @@ One step takes the next run of whole source transactions of one origin from the 
 them into the tables and moves that origin's watermark, all in one transaction. If a row can't be
 applied, the run is taken again row by row, and what fails goes to `fabric.dead_letter`.
 
+A replica that a migration has reached earlier or later than its peer loses nothing: see `versions`.
+
 The session must have `session_replication_role = replica`, so that stamps, capture and foreign
 keys stay quiet.
 """
@@ -16,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from regions.replication import versions
 from regions.replication.statements import (
     JOIN_TOMBSTONES,
     STAGE,
@@ -127,13 +130,19 @@ async def _merge(connection: Connection, where: sql.Composable) -> None:
     await connection.execute(TAKE.format(where=where))
     await connection.execute(JOIN_TOMBSTONES)
     found = await connection.execute(
-        "SELECT s.rel, r.key, r.columns, bool_or(s.dead IS NOT NULL) FROM pg_temp.stage s"
-        " LEFT JOIN fabric.relation r USING (rel) GROUP BY 1, 2, 3"
+        "SELECT s.rel, r.key, r.columns, bool_or(s.dead IS NOT NULL),"
+        "       bool_or(s.content - r.columns <> '{}'), bool_and(s.content ?& r.columns)"
+        "  FROM pg_temp.stage s LEFT JOIN fabric.relation r USING (rel) GROUP BY 1, 2, 3"
     )
-    for rel, key, columns, deletes in await found.fetchall():
+    for rel, key, columns, deletes, more, whole in await found.fetchall():
         if key is None:
             raise psycopg.errors.UndefinedTable(f"{rel} does not exist in this replica")
-        for statement in statements_for(Relation(rel, tuple(key), tuple(columns)), deletes=deletes):
+        relation = Relation(rel, tuple(key), tuple(columns))
+        if more:
+            await versions.refuse_unknown_fields(connection, relation)
+        if not whole:
+            await versions.fill_missing_fields(connection, relation)
+        for statement in statements_for(relation, deletes=deletes):
             await connection.execute(statement)
     await connection.execute(
         "SELECT setval('fabric.clock', greatest(last_value, newest >> 8)) FROM fabric.clock,"

@@ -1,11 +1,13 @@
 """Puts tables under the fabric: hidden columns, capture triggers, sequences that never collide.
 
-Runs as the tables' owner; idempotent, so it is called after every migration.
+Runs as the tables' owner; idempotent, so it is called after every migration: what a table has
+already is left alone. What a table lacks can also be had as SQL, to be run elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +21,18 @@ Connection = psycopg.Connection[Any]
 SEQUENCE_STEP = 32  # one slot a node (1..31): two regions never draw the same number
 
 HIDDEN_COLUMNS = ("_born", "_stamp", "_fields", "_base")
+
+TRIGGERS = frozenset(
+    {
+        "fabric_open",
+        "zz_fabric_stamp_insert",
+        "zz_fabric_stamp_update",
+        "fabric_keep_key",
+        "fabric_insert",
+        "fabric_update",
+        "fabric_delete",
+    }
+)
 
 _TRIGGERS = """
 CREATE OR REPLACE TRIGGER fabric_open BEFORE INSERT OR UPDATE OR DELETE ON {table}
@@ -49,16 +63,82 @@ ALTER TABLE {table}
     ADD COLUMN IF NOT EXISTS _base jsonb
 """
 
+_RELATION = """
+INSERT INTO fabric.relation (rel, key, columns) VALUES ({rel}, {key}, {columns})
+    ON CONFLICT (rel) DO UPDATE SET key = EXCLUDED.key, columns = EXCLUDED.columns
+"""
+
+# Sequences draw only numbers that are this replica's node modulo the step.
+_INTERLEAVE = """
+DO $interleave$
+DECLARE
+    name text;
+    drawn bigint;
+BEGIN
+    FOREACH name IN ARRAY {names}::text[] LOOP
+        SELECT coalesce((last_value / {step} + 1) * {step}, 0) INTO drawn FROM pg_sequences
+         WHERE format('%I.%I', schemaname, sequencename)::regclass = name::regclass;
+        EXECUTE format('ALTER SEQUENCE %s INCREMENT BY {step} RESTART WITH %s', name,
+                       drawn + (SELECT node FROM fabric.member));
+    END LOOP;
+END $interleave$
+"""
+
 
 class NoPrimaryKey(RegionsError):
     """A table without a primary key cannot be replicated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A table, and how much of it the fabric knows already. `sequences` are its own ones that
+    are not interleaved yet; `arguments` are those of the triggers that it has, by name."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    generated: tuple[str, ...]
+    sequences: tuple[str, ...]
+    arguments: dict[str, tuple[str, ...]]
+    known_key: tuple[str, ...] | None
+    known_columns: tuple[str, ...] | None
+
+
+_TABLES = """
+SELECT c.relname,
+       (SELECT coalesce(array_agg(a.attname::text ORDER BY k.position), '{}')
+          FROM pg_index i
+         CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)
+          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+         WHERE i.indrelid = c.oid AND i.indisprimary),
+       plain.columns, plain.generated,
+       (SELECT coalesce(array_agg(s.relname::text ORDER BY s.relname), '{}')
+          FROM pg_depend d
+          JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+          JOIN pg_sequence q ON q.seqrelid = s.oid AND q.seqincrement <> %(step)s
+         WHERE d.refobjid = c.oid AND d.refclassid = 'pg_class'::regclass
+           AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')),
+       (SELECT coalesce(jsonb_object_agg(t.tgname, encode(t.tgargs, 'hex')), '{}')
+          FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = ANY(%(triggers)s)),
+       r.key, r.columns
+  FROM pg_class c
+ CROSS JOIN LATERAL (
+       SELECT coalesce(array_agg(a.attname::text) FILTER (WHERE a.attgenerated = ''), '{}'),
+              coalesce(array_agg(a.attname::text ORDER BY a.attname)
+                       FILTER (WHERE a.attgenerated <> ''), '{}')
+         FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+       ) AS plain(columns, generated)
+  LEFT JOIN fabric.relation r ON r.rel = %(schema)s || '.' || c.relname
+ WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND c.relkind IN ('r', 'p')
+   AND NOT c.relispartition
+ ORDER BY c.relname
+"""
 
 
 def attach(
     connection: Connection,
     schema: str,
     *,
-    node: int,
     tenant_column: str | None = None,
     tenant: UUID | None = None,
     local_tables: Collection[str] = (),
@@ -70,47 +150,102 @@ def attach(
     """
     if tenant_column not in (None, "tenant_id"):
         raise ValueError(f"The log reads the tenant from tenant_id, not {tenant_column}.")
-    tables = [name for name in _tables(connection, schema) if name not in local_tables]
-    keyless = [name for name in tables if not _primary_key(connection, schema, name)]
-    if keyless:
+    tables = read_captured(connection, schema, without=local_tables)
+    run(connection, lacking(tables, schema, tenant=str(tenant or "")))
+    return [table.name for table in tables]
+
+
+def attach_table(connection: Connection, schema: str, name: str) -> None:
+    """Put one table under the fabric whose rows are nobody's."""
+    tables = [table for table in read_captured(connection, schema) if table.name == name]
+    run(connection, lacking(tables, schema, tenant=""))
+
+
+def run(connection: Connection, statements: Iterable[str]) -> None:
+    """All in one message."""
+    text = ";\n".join(statements)
+    if text:
+        connection.execute(text.encode())
+
+
+def read_captured(
+    connection: Connection, schema: str, *, without: Collection[str] = ()
+) -> list[Captured]:
+    """The schema's tables by name, except `without`."""
+    rows = connection.execute(
+        _TABLES, {"schema": schema, "step": SEQUENCE_STEP, "triggers": sorted(TRIGGERS)}
+    ).fetchall()
+    return [
+        Captured(
+            name=name,
+            key=tuple(key),
+            columns=tuple(columns),
+            generated=tuple(generated),
+            sequences=tuple(sequences),
+            arguments={trigger: _arguments(text) for trigger, text in triggers.items()},
+            known_key=tuple(known_key) if known_key else None,
+            known_columns=tuple(known_columns) if known_columns else None,
+        )
+        for name, key, columns, generated, sequences, triggers, known_key, known_columns in rows
+        if name not in without
+    ]
+
+
+def lacking(tables: Iterable[Captured], schema: str, *, tenant: str) -> list[str]:
+    """The statements that put `tables` of `schema` under the fabric; [] when they are.
+
+    `schema` and `tenant` are only written into the statements: they may stand for others. Raises
+    NoPrimaryKey.
+    """
+    every = list(tables)
+    if keyless := [table.name for table in every if not table.key]:
         raise NoPrimaryKey(
             f"Tables without a primary key cannot be replicated: {', '.join(keyless)}. Give them "
             "one, or declare them local in MERIDIAN_LOCAL_TABLES."
         )
-    for name in tables:
-        attach_table(connection, schema, name, node=node, tenant=tenant)
-    return tables
-
-
-def attach_table(
-    connection: Connection, schema: str, name: str, *, node: int, tenant: UUID | None
-) -> None:
-    """Put one table under the fabric."""
-    key = _primary_key(connection, schema, name)
-    columns, generated = _columns(connection, schema, name)
-    table = sql.Identifier(schema, name)
-
-    def row_of(prefix: str) -> sql.Composed:
-        return sql.SQL(", ").join(sql.Identifier(prefix, column) for column in key)
-
-    connection.execute(sql.SQL(_COLUMNS).format(table=table))
-    connection.execute(
-        sql.SQL(_TRIGGERS).format(
-            table=table,
-            generated=sql.SQL(", ").join(map(sql.Literal, generated)),
-            old_key=row_of("old"),
-            new_key=row_of("new"),
-            tenant=sql.Literal(str(tenant) if tenant else ""),
-            key=sql.SQL(", ").join(map(sql.Literal, key)),
+    statements: list[sql.Composed] = []
+    for table in every:
+        statements += _lacking_of(table, schema, tenant)
+    names = [
+        sql.Identifier(schema, name).as_string() for table in every for name in table.sequences
+    ]
+    if names:
+        statements.append(
+            sql.SQL(_INTERLEAVE).format(names=_array(names), step=sql.Literal(SEQUENCE_STEP))
         )
-    )
-    connection.execute(
-        "INSERT INTO fabric.relation (rel, key, columns) VALUES (%s, %s, %s)"
-        " ON CONFLICT (rel) DO UPDATE SET key = EXCLUDED.key, columns = EXCLUDED.columns",
-        (f"{schema}.{name}", key, sorted({*columns, *HIDDEN_COLUMNS})),
-    )
-    for sequence in _sequences(connection, schema, name):
-        _interleave(connection, sequence, node)
+    return [statement.as_string().strip() for statement in statements]
+
+
+def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]:
+    found = []
+    name = sql.Identifier(schema, table.name)
+    if not set(HIDDEN_COLUMNS) <= set(table.columns):
+        found.append(sql.SQL(_COLUMNS).format(table=name))
+    written = (tenant, *table.key)
+    wanted: dict[str, tuple[str, ...]] = dict.fromkeys(TRIGGERS, ())
+    wanted |= {"zz_fabric_stamp_update": table.generated}
+    wanted |= dict.fromkeys(("fabric_insert", "fabric_update", "fabric_delete"), written)
+    if table.arguments != wanted or table.known_key != table.key:
+        found.append(
+            sql.SQL(_TRIGGERS).format(
+                table=name,
+                generated=_listed(sql.Literal(column) for column in table.generated),
+                old_key=_listed(sql.Identifier("old", column) for column in table.key),
+                new_key=_listed(sql.Identifier("new", column) for column in table.key),
+                tenant=sql.Literal(tenant),
+                key=_listed(sql.Literal(column) for column in table.key),
+            )
+        )
+    columns = tuple(sorted({*table.columns, *HIDDEN_COLUMNS}))
+    if (table.known_key, table.known_columns) != (table.key, columns):
+        found.append(
+            sql.SQL(_RELATION).format(
+                rel=sql.Literal(f"{schema}.{table.name}"),
+                key=_array(table.key),
+                columns=_array(columns),
+            )
+        )
+    return found
 
 
 def detach_schema(connection: Connection, schema: str) -> None:
@@ -124,63 +259,14 @@ def detach_schema(connection: Connection, schema: str) -> None:
         )
 
 
-def _interleave(connection: Connection, sequence: tuple[str, str], node: int) -> None:
-    """Let the sequence draw only numbers that are `node` modulo SEQUENCE_STEP."""
-    state = connection.execute(
-        "SELECT increment_by, last_value FROM pg_sequences"
-        " WHERE schemaname = %s AND sequencename = %s",
-        sequence,
-    ).fetchone()
-    if state is None or state[0] == SEQUENCE_STEP:
-        return
-    drawn = state[1] or 0
-    first = (drawn // SEQUENCE_STEP + (1 if drawn else 0)) * SEQUENCE_STEP + node
-    name = sql.Identifier(*sequence)
-    connection.execute(
-        sql.SQL("ALTER SEQUENCE {} INCREMENT BY {} RESTART WITH {}").format(
-            name, sql.Literal(SEQUENCE_STEP), sql.Literal(first)
-        )
-    )
+def _listed(parts: Iterable[sql.Composable]) -> sql.Composed:
+    return sql.SQL(", ").join(parts)
 
 
-def _tables(connection: Connection, schema: str) -> list[str]:
-    rows = connection.execute(
-        "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace"
-        " AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY relname",
-        (sql.Identifier(schema).as_string(connection),),
-    )
-    return [row[0] for row in rows]
+def _array(names: Iterable[str]) -> sql.Composed:
+    return sql.SQL("ARRAY[{}]").format(_listed(sql.Literal(name) for name in names))
 
 
-def _primary_key(connection: Connection, schema: str, name: str) -> list[str]:
-    rows = connection.execute(
-        "SELECT attname FROM pg_index"
-        " CROSS JOIN LATERAL unnest(indkey::int2[]) WITH ORDINALITY AS k(attnum, position)"
-        " JOIN pg_attribute USING (attnum)"
-        " WHERE indrelid = %(t)s::regclass AND attrelid = indrelid AND indisprimary"
-        " ORDER BY position",
-        {"t": sql.Identifier(schema, name).as_string(connection)},
-    )
-    return [row[0] for row in rows]
-
-
-def _columns(connection: Connection, schema: str, name: str) -> tuple[list[str], list[str]]:
-    """The columns that a writer sets, and those that PostgreSQL generates."""
-    rows = connection.execute(
-        "SELECT attname, attgenerated FROM pg_attribute"
-        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
-        (sql.Identifier(schema, name).as_string(connection),),
-    ).fetchall()
-    plain = [column for column, generated in rows if not generated]
-    return plain, [column for column, generated in rows if generated]
-
-
-def _sequences(connection: Connection, schema: str, name: str) -> list[tuple[str, str]]:
-    rows = connection.execute(
-        "SELECT s.relnamespace::regnamespace::text, s.relname FROM pg_depend d"
-        " JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'"
-        " WHERE d.refobjid = %s::regclass AND d.deptype IN ('a', 'i')"
-        " AND d.classid = 'pg_class'::regclass",
-        (sql.Identifier(schema, name).as_string(connection),),
-    )
-    return [(row[0], row[1]) for row in rows]
+def _arguments(encoded: str) -> tuple[str, ...]:
+    """A trigger's arguments, each of which ends with a zero byte in the catalog."""
+    return tuple(bytes.fromhex(encoded).decode().split("\0")[:-1])

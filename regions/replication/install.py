@@ -46,7 +46,7 @@ def install(connection: Connection, spec: CellSpec, *, region: str, node: int) -
     if not spec.policy.leased:
         connection.execute("UPDATE fabric.gate SET valid_until = 'infinity'")
     grant(connection)
-    attach_table(connection, "fabric", "probe", node=node, tenant=None)
+    attach_table(connection, "fabric", "probe")
     create_publication(connection)
 
 

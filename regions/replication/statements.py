@@ -57,6 +57,21 @@ class Relation:
         schema, _, table = self.name.partition(".")
         return sql.Identifier(schema, table)
 
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The columns that writers know of."""
+        return tuple(column for column in self.columns if column not in HIDDEN_COLUMNS)
+
+    @property
+    def matches(self) -> sql.Composed:
+        """Joins the table `t` with the stage `s`: the key's typed values out of the staged JSON,
+        so that its index finds the row."""
+        row = sql.SQL("(jsonb_populate_record(NULL::{t}, s.content))").format(t=self.table)
+        return sql.SQL(" AND ").join(
+            sql.SQL("t.{c} = {row}.{c}").format(c=sql.Identifier(column), row=row)
+            for column in self.key
+        )
+
 
 def statements_for(relation: Relation, *, deletes: bool) -> Iterator[sql.Composed]:
     """What has to run, in this order, to merge the staged rows of `relation`."""
@@ -78,21 +93,14 @@ def _names(relation: Relation) -> dict[str, sql.Composable]:
             for column in columns
         )
 
-    visible = tuple(column for column in relation.columns if column not in HIDDEN_COLUMNS)
-    columns = visible + HIDDEN_COLUMNS
-    # The key's typed values out of the staged JSON: its index finds the row.
-    key_row = sql.SQL("(jsonb_populate_record(NULL::{t}, s.content))").format(t=relation.table)
-    matches = sql.SQL(" AND ").join(
-        sql.SQL("t.{c} = {row}.{c}").format(c=sql.Identifier(column), row=key_row)
-        for column in relation.key
-    )
+    columns = relation.visible + HIDDEN_COLUMNS
     return {
         "rel": sql.Literal(relation.name),
         "table": relation.table,
         "columns": listed(None, columns),
         "record_columns": listed("record", columns),
         "key": listed(None, relation.key),
-        "matches": matches,
+        "matches": relation.matches,
     }
 
 

@@ -79,7 +79,6 @@ class Isolation(ABC):
             capture.attach(
                 connection,
                 schema,
-                node=deployment().region(region).node,
                 tenant_column=None if tenant else "tenant_id",
                 tenant=tenant.id if tenant else None,
                 local_tables=settings.MERIDIAN_LOCAL_TABLES,

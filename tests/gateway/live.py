@@ -46,7 +46,6 @@ def make_cells() -> None:
                 capture.attach(
                     connection,
                     "public",
-                    node=deployment.region(region).node,
                     local_tables=settings.MERIDIAN_LOCAL_TABLES,
                 )
         cells.connect_replicas(deployment, spec)

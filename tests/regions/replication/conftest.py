@@ -38,7 +38,7 @@ def mesh_session(deployment: Deployment) -> Iterator[Mesh]:
     for region in SPEC.regions:
         with psycopg.connect(deployment.dsn(region, SPEC.database, OWNER_ROLE)) as owner:
             owner.execute(TABLE)
-            capture.attach(owner, "public", node=deployment.region(region).node)
+            capture.attach(owner, "public")
     cells.connect_replicas(deployment, SPEC)
     loop = asyncio.new_event_loop()
     appliers = {

@@ -1,0 +1,81 @@
+"""Replicas whose tables are at different versions, as in the middle of a migration."""
+
+from __future__ import annotations
+
+import pytest
+
+from regions.replication import apply, capture
+from tests.regions.replication.mesh import Mesh
+
+EU, DE, US = "eu-west", "eu-central", "us-east"
+ADD = "ALTER TABLE note ADD COLUMN mood varchar(20) NOT NULL DEFAULT 'calm'"
+
+
+@pytest.fixture(autouse=True)
+def as_before(mesh: Mesh):
+    yield
+    for region in mesh.spec.regions:
+        change(mesh, region, "ALTER TABLE note DROP COLUMN IF EXISTS mood")
+
+
+def change(mesh: Mesh, region: str, statement: str) -> None:
+    """As a migration does it: structure and capture in one transaction."""
+    with mesh.writers[region].transaction():
+        mesh.writers[region].execute(statement)  # type: ignore[arg-type]
+        capture.attach(mesh.writers[region], "public")
+
+
+def retry(mesh: Mesh, region: str) -> int:
+    return mesh.loop.run_until_complete(apply.retry_dead_letters(mesh.appliers[region]))
+
+
+def test_a_field_that_the_receiver_does_not_know_is_parked_and_goes_in_later(mesh: Mesh) -> None:
+    change(mesh, EU, ADD)
+    mesh.write(EU, "INSERT INTO note (id, title, mood) VALUES (5, 't', 'wild')")
+    mesh.write(EU, "INSERT INTO note (id, title, mood) VALUES (6, 'u', 'wild')")
+    step = mesh.deliver(EU, DE)
+    assert (step.rows, step.parked) == (2, 2)
+    reasons = mesh.rows(DE, "SELECT reason FROM fabric.dead_letter")
+    assert {"note has no column mood" in row[0] for row in reasons} == {True}
+    assert retry(mesh, DE) == 0
+    for region in (DE, US):
+        change(mesh, region, ADD)
+    assert retry(mesh, DE) == 2
+    mesh.settle()
+    assert mesh.rows(DE, "SELECT mood FROM note") == [("wild",), ("wild",)]
+    mesh.assert_equal()
+
+
+def test_rows_of_a_sender_that_lacks_a_field_get_its_default_or_keep_its_value(mesh: Mesh) -> None:
+    mesh.write(EU, "INSERT INTO note (id, title) VALUES (5, 't')")
+    mesh.settle()
+    change(mesh, EU, ADD)
+    mesh.write(EU, "UPDATE note SET mood = 'wild' WHERE id = 5")
+    mesh.write(DE, "UPDATE note SET title = 'new title' WHERE id = 5")
+    mesh.write(DE, "INSERT INTO note (id, title) VALUES (6, 'late')")
+    mesh.deliver(DE, EU)
+    found = mesh.rows(EU, "SELECT id, title, mood FROM note ORDER BY id")
+    assert found == [(5, "new title", "wild"), (6, "late", "calm")]
+    for region in (DE, US):
+        change(mesh, region, ADD)
+    mesh.deliver(EU, DE)
+    mesh.settle()
+    mesh.assert_equal()
+    for region in mesh.spec.regions:
+        assert mesh.rows(region, "SELECT * FROM fabric.dead_letter") == []
+        assert mesh.rows(region, "SELECT * FROM fabric.conflict") == []
+
+
+def test_what_postgresql_generates_is_no_unknown_field(mesh: Mesh) -> None:
+    mesh.write(EU, "INSERT INTO note (id, title) VALUES (5, 'four')")
+    assert mesh.deliver(EU, DE).parked == 0
+    assert mesh.rows(DE, "SELECT size FROM note") == [(4,)]
+
+
+def test_attaching_again_changes_nothing_and_a_new_column_only_what_knows_it(mesh: Mesh) -> None:
+    session = mesh.writers[EU]
+    known = capture.read_captured(session, "public")
+    assert capture.lacking(known, "public", tenant="") == []
+    session.execute("ALTER TABLE note ADD COLUMN mood text")
+    found = capture.lacking(capture.read_captured(session, "public"), "public", tenant="")
+    assert [statement.split()[:3] for statement in found] == [["INSERT", "INTO", "fabric.relation"]]
