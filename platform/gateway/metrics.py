@@ -39,6 +39,19 @@ DURABILITY = Counter(
     registry=REGISTRY,
 )
 
+LIMITED = Counter(
+    "meridian_limited_requests",
+    "Requests and writes that a tenant's limit refused, by limit",
+    ["region", "limit"],
+    registry=REGISTRY,
+)
+COUNTED_ALONE = Counter(
+    "meridian_limits_counted_alone",
+    "Requests of limited tenants that a process judged without the region's store",
+    ["region"],
+    registry=REGISTRY,
+)
+
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.http.request import split_domain_port
 
 from gateway import handoff
+from gateway.admission import admitted
 from gateway.place import RegionMap, deployment, here, region_map
 from gateway.problems import problem
 from gateway.transactions import SAFE_METHODS
@@ -24,6 +25,7 @@ from regions.topology import CellSpec
 from regions.writers import Action, decide
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
+from tenants.limits.values import UNLIMITED
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -59,7 +61,9 @@ class TenantMiddleware:
             request.urlconf = settings.MERIDIAN_TENANT_URLCONF
         request.tenant = tenant  # type: ignore[attr-defined]
         with tenant_scope(tenant):
-            return self._get_response(request)
+            if tenant is None or tenant.limits is UNLIMITED:
+                return self._get_response(request)
+            return admitted(request, tenant, self._get_response)
 
 
 def host_of(request: HttpRequest) -> str:

@@ -37,6 +37,8 @@ TITLES = {
     "invalid-data": "The database refused a value",
     "unauthorized": "The request is not authorized",
     "method-not-allowed": "The method is not allowed here",
+    "too-many-requests": "The tenant's limit of requests is reached",
+    "too-many-at-once": "The tenant's limit of requests at the same time is reached",
     "durability": "The requested durability is not possible",
 }
 

