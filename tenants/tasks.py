@@ -11,16 +11,20 @@ from uuid import UUID
 
 import psycopg
 from celery import shared_task
+from django.conf import settings
 from django.db import Error as DjangoError
 from django.db import transaction
 from django.utils import timezone
 
 from regions.cli import one_line
+from regions.current import deployment
 from regions.errors import RegionsError
 from tenants.databases import control_writer_alias
 from tenants.errors import TenantsError
 from tenants.lifecycle import provision
+from tenants.limits import watchdog
 from tenants.models import Operation
+from tenants.seams import local_directory
 
 # A running operation reports at least this often; a silent one has lost its worker.
 SILENCE = timedelta(minutes=5)
@@ -59,6 +63,18 @@ def resume_operations() -> int:
     for operation in found:
         provision_tenant.delay(str(operation.id))
     return len(found)
+
+
+@shared_task(name="tenants.tasks.watch_statements")  # type: ignore[untyped-decorator]
+def watch_statements() -> int:
+    """End this region's statements that run longer than their tenant may; returns how many."""
+    allowed = {
+        tenant.id: tenant.limits.statement_ms
+        for tenant in local_directory().current().by_slug.values()
+        if tenant.limits.statement_ms is not None
+    }
+    region: str = settings.MERIDIAN_REGION or next(iter(deployment().regions))
+    return watchdog.watch(deployment(), region, allowed)
 
 
 def _take(operation_id: UUID) -> Operation | None:

@@ -220,7 +220,12 @@ CELERY_BEAT_SCHEDULE = {
         "task": "tenants.tasks.resume_operations",
         "schedule": 30.0,
         "options": {"expires": 25},
-    }
+    },
+    "watch-statements": {
+        "task": "tenants.tasks.watch_statements",
+        "schedule": 2.0,
+        "options": {"expires": 2, "ignore_result": True},
+    },
 }
 
 # --- Logs ------------------------------------------------------------------------------------

@@ -12,11 +12,15 @@ from typing import Any
 from django.db import Error, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 
+from gateway.metrics import LIMITED
+from gateway.place import here
 from gateway.problems import problem
+from tenants.context import current_tenant_or_none
 
 logger = logging.getLogger(__name__)
 
 FENCED_SQLSTATE = "MDF01"
+STATEMENT_TIMEOUT = "57014"
 _LOST_CONNECTION = ("08", "57P")
 _CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 
@@ -59,6 +63,8 @@ def database_problem(error: Error, *, committing: bool = False) -> HttpResponse 
 
 
 def _by_state(state: str) -> HttpResponse | None:
+    if state == STATEMENT_TIMEOUT:
+        return _statement_timeout()
     if state in _CONFLICTS:
         return problem("busy", 503, "Try again.", retry_after=1)
     if state.startswith("53"):
@@ -70,6 +76,24 @@ def _by_state(state: str) -> HttpResponse | None:
     if state.startswith(("22", "23")):
         return problem("invalid-data", 422, "Check the values in the request.")
     return None
+
+
+def _statement_timeout() -> HttpResponse:
+    """504: the edge asks another region again after a 503, and this would take as long there."""
+    tenant = current_tenant_or_none()
+    allowed = tenant.limits.statement_ms if tenant else None
+    detail = "Nothing was changed. Ask for less at once."
+    if tenant is None or allowed is None:
+        return problem("statement-timeout", 504, detail)
+    LIMITED.labels(region=here(), limit="statement_ms").inc()
+    return problem(
+        "statement-timeout",
+        504,
+        f"A statement may take {allowed} ms. {detail}",
+        limit="statement_ms",
+        allowed=allowed,
+        plan=tenant.plan,
+    )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -8,9 +8,11 @@ without one.
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID
 
 from regions.deployment import APP_ROLE
@@ -22,6 +24,9 @@ from tenants.errors import NoTenantError, WrongTenantError
 # longer is unaffected, because each statement brings a new one.
 LIFETIME_SECONDS = 300
 RENEW_SECONDS = 60
+
+_CONTEXT = re.compile(r"'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.\d+\.")
+_CONTEXT_WITHIN = 120
 
 
 def sign_context(key: bytes, tenant: UUID, expiry: int) -> str:
@@ -43,9 +48,31 @@ def context_statement(key: bytes, tenant: UUID, schema: str, expiry: int) -> byt
     ).encode()
 
 
+def tenant_of(statement: str) -> UUID | None:
+    """Whom a statement on the wire, or in the server's list of activity, works for.
+
+    What the platform sends comes first: nothing that a tenant adds can take its place.
+    """
+    found = _CONTEXT.search(statement[:_CONTEXT_WITHIN])
+    return UUID(found[1]) if found else None
+
+
+class Prefix(NamedTuple):
+    """What goes in front of a statement, and how many results it yields."""
+
+    text: bytes
+    results: int
+
+
 @lru_cache(maxsize=4096)
-def _cached_statement(key: bytes, tenant: UUID, schema: str, slot: int) -> bytes:
-    return context_statement(key, tenant, schema, slot * RENEW_SECONDS + LIFETIME_SECONDS)
+def _cached_prefix(
+    key: bytes, tenant: UUID, schema: str, statement_ms: int | None, slot: int
+) -> Prefix:
+    text = context_statement(key, tenant, schema, slot * RENEW_SECONDS + LIFETIME_SECONDS)
+    if statement_ms is None:
+        return Prefix(text, 1)
+    # Within one message each statement has the time that was set before it began.
+    return Prefix(text + f"SET LOCAL statement_timeout = {statement_ms};\n".encode(), 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +100,10 @@ class CellContext:
             )
         return tenant
 
-    def statement(self) -> bytes | None:
+    def prefix(self) -> Prefix | None:
         """What to send in front of a statement now."""
         tenant = self.tenant()
         if tenant is None:
             return None
         slot = int(time.time()) // RENEW_SECONDS
-        return _cached_statement(self.key, tenant.id, tenant.schema, slot)
+        return _cached_prefix(self.key, tenant.id, tenant.schema, tenant.limits.statement_ms, slot)

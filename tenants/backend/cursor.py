@@ -15,7 +15,7 @@ from django.db.backends.postgresql.base import CursorMixin
 from psycopg import ClientCursor, NotSupportedError
 from psycopg.pq import TransactionStatus
 
-from tenants.backend.context import CellContext
+from tenants.backend.context import CellContext, Prefix
 
 if TYPE_CHECKING:
     from psycopg import Copy
@@ -42,21 +42,21 @@ class TenantCursor(CursorMixin, ClientCursor[Any]):
                     "A tenant's statements use the simple protocol: use execute() instead of "
                     "stream() or a pipeline."
                 )
-            query.query = prefix + query.query
-            self._skipped = 1
+            query.query = prefix.text + query.query
+            self._skipped = prefix.results
         super()._execute_send(query, **options)
 
     def _set_results(self, results: list[PGresult]) -> None:
         # An empty statement has no result of its own.
         super()._set_results(results[self._skipped :] or results)
 
-    def _prefix(self, statement: bytes) -> bytes | None:
+    def _prefix(self, statement: bytes) -> Prefix | None:
         if self.context is None or statement.startswith(_TRANSACTION_CONTROL):
             return None
         # A failed transaction accepts nothing but its end: not even the context.
         if self._pgconn.transaction_status == TransactionStatus.INERROR:
             return None
-        return self.context.statement()
+        return self.context.prefix()
 
     def executemany(
         self, query: Query, params_seq: Iterable[Params], *, returning: bool = False

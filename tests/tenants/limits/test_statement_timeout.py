@@ -1,0 +1,166 @@
+"""How long a tenant's statement runs: in every mode, and against SQL that wants to run longer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from django.db import Error, OperationalError, connections, transaction
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regions.deployment import Deployment
+from tenants.backend.context import context_statement, tenant_of
+from tenants.context import tenant_scope
+from tenants.databases import cell_alias
+from tenants.directory import TenantRecord
+from tenants.limits.values import resolve
+from tenants.limits.watchdog import GRACE_MS, Action, judge, watch
+from tests.tenants.conftest import HOME
+from tests.tenants.test_backend import messages_sent
+
+ALLOWED = 200
+TIMED_OUT = "57014"
+
+
+@pytest.fixture
+def hasty(pair) -> Iterator[TenantRecord]:
+    """A tenant whose statements may take ALLOWED milliseconds."""
+    yield replace(pair[0], limits=resolve({"statement_ms": ALLOWED}, {}))
+    connections[cell_alias(pair[0].cell)].close()
+
+
+def run(tenant: TenantRecord, statement: str) -> list[tuple]:
+    with tenant_scope(tenant), connections[cell_alias(tenant.cell)].cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall()
+
+
+def test_a_statement_that_takes_too_long_is_ended(hasty: TenantRecord):
+    began = time.monotonic()
+    with pytest.raises(OperationalError) as ended:
+        run(hasty, "SELECT pg_sleep(20)")
+    assert ended.value.__cause__.sqlstate == TIMED_OUT
+    assert ALLOWED / 1000 <= time.monotonic() - began < 5
+    assert run(hasty, "SELECT 1") == [(1,)]
+
+
+def test_the_limit_travels_in_the_statements_message(hasty: TenantRecord):
+    run(hasty, "SELECT 1")
+    with messages_sent(cell_alias(hasty.cell)) as sent:
+        assert run(hasty, "SELECT 1") == [(1,)]
+    assert len(sent) == 1
+
+
+def test_each_statement_has_the_whole_time(hasty: TenantRecord):
+    with tenant_scope(hasty), transaction.atomic():
+        for _ in range(3):
+            run(hasty, f"SELECT pg_sleep({ALLOWED / 1000 * 0.6})")
+
+
+def test_executemany_and_results_are_as_without_a_limit(hasty: TenantRecord):
+    with tenant_scope(hasty), connections[cell_alias(hasty.cell)].cursor() as cursor:
+        cursor.execute("DELETE FROM desk_tag")
+        cursor.executemany("INSERT INTO desk_tag (name) VALUES (%s)", [["a"], ["b"]])
+        assert cursor.rowcount == 2
+        cursor.execute("SELECT name FROM desk_tag ORDER BY name")
+        assert cursor.fetchall() == [("a",), ("b",)]
+        assert cursor.nextset() is None
+
+
+def test_a_savepoint_that_is_rolled_back_keeps_the_limit(hasty: TenantRecord):
+    with tenant_scope(hasty), transaction.atomic():
+        with pytest.raises(Error), transaction.atomic():
+            run(hasty, "SELECT * FROM no_such_table")
+        with pytest.raises(OperationalError), transaction.atomic():
+            run(hasty, "SELECT pg_sleep(20)")
+
+
+def test_the_next_tenant_of_the_connection_has_its_own_limit(hasty: TenantRecord, pair):
+    run(hasty, "SELECT 1")
+    unlimited = pair[1] if pair[1].cell == hasty.cell else pair[0]
+    run(unlimited, f"SELECT pg_sleep({ALLOWED / 1000 * 2})")
+
+
+def test_one_message_cannot_change_the_limit_of_the_next(hasty: TenantRecord):
+    with tenant_scope(hasty), connections[cell_alias(hasty.cell)].cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+    with pytest.raises(OperationalError):
+        run(hasty, "SELECT pg_sleep(20)")
+
+
+@pytest.fixture
+def one_mode(tenants, deployment: Deployment) -> Iterator[TenantRecord]:
+    """The watchdog sees sessions, not modes."""
+    yield replace(tenants["shared"][0], limits=resolve({"statement_ms": ALLOWED}, {}))
+    connections[cell_alias(tenants["shared"][0].cell)].close()
+
+
+def watched(tenant: TenantRecord, deployment: Deployment, statement: str) -> tuple[str, float]:
+    """Runs it in a session of its own under the watchdog's eyes: how it ended, and when."""
+
+    def work() -> str:
+        try:
+            run(tenant, statement)
+        except Error as error:
+            return error.__cause__.sqlstate or "lost"
+        finally:
+            connections.close_all()
+        return "done"
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(work)
+        while not under_way.done() and time.monotonic() - began < 20:
+            time.sleep(0.2)
+            allowed = {tenant.id: ALLOWED} if tenant.limits.statement_ms else {uuid4(): 10}
+            watch(deployment, HOME, allowed)
+        return under_way.result(), time.monotonic() - began
+
+
+RAISED = "SET LOCAL statement_timeout = 0"
+CATCHES = """
+DO $$ BEGIN LOOP
+    BEGIN PERFORM pg_sleep(0.1); EXCEPTION WHEN query_canceled THEN NULL; END;
+END LOOP; END $$
+"""
+
+
+def test_a_limit_that_was_raised_within_the_message_is_enforced_from_outside(one_mode, deployment):
+    how, seconds = watched(one_mode, deployment, f"{RAISED}; SELECT pg_sleep(60)")
+    assert how == TIMED_OUT
+    assert seconds < 2 * (ALLOWED + GRACE_MS) / 1000 + 1
+
+
+def test_a_statement_that_catches_its_cancellation_loses_its_connection(one_mode, deployment):
+    how, seconds = watched(one_mode, deployment, f"{RAISED}; {CATCHES}")
+    assert how in ("57P01", "lost")
+    assert seconds < 2 * (ALLOWED + GRACE_MS) / 1000 + 3
+    assert run(one_mode, "SELECT 1") == [(1,)]
+
+
+def test_other_tenants_and_operators_are_left_alone(one_mode, deployment):
+    unlimited = replace(one_mode, limits=resolve({}, {}))
+    assert watched(unlimited, deployment, "SELECT pg_sleep(2)")[0] == "done"
+
+
+def test_a_tenant_cannot_pass_for_another(deployment):
+    mine, other = uuid4(), uuid4()
+    key = deployment.context_key("eu")
+    sent = context_statement(key, mine, "public", 9_999_999_999).decode()
+    fake = context_statement(key, other, "public", 9_999_999_999).decode()
+    assert tenant_of(sent + fake) == mine
+    assert tenant_of(fake + sent) == other
+    assert tenant_of("SELECT 1") is None
+
+
+@given(elapsed=st.floats(min_value=0, max_value=1e9), allowed=st.integers(10, 10**6) | st.none())
+def test_the_longer_a_statement_runs_the_harder_it_is_ended(elapsed, allowed):
+    order = [Action.LEAVE, Action.CANCEL, Action.TERMINATE]
+    now, later = judge(elapsed, allowed), judge(elapsed + 5_000, allowed)
+    assert order.index(now) <= order.index(later)
+    assert (now is Action.LEAVE) == (allowed is None or elapsed <= allowed + GRACE_MS)
