@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,22 @@ class TenantRecord:
 
 @dataclass(frozen=True)
 class Directory:
-    """The tenants by host and by slug. `version` only grows."""
+    """The tenants by host, by slug and by id. `version` only grows."""
 
     version: int = 0
     by_host: Mapping[str, TenantRecord] = field(default_factory=dict)
     by_slug: Mapping[str, TenantRecord] = field(default_factory=dict)
+    by_id: Mapping[UUID, TenantRecord] = field(default_factory=dict)
+
+
+def directory_of(records: Sequence[TenantRecord], version: int = 0) -> Directory:
+    """The directory of these tenants."""
+    return Directory(
+        version=version,
+        by_host={host: record for record in records for host in record.hosts},
+        by_slug={record.slug: record for record in records},
+        by_id={record.id: record for record in records},
+    )
 
 
 def parse_directory(document: Mapping[str, Any]) -> Directory:
@@ -66,11 +77,7 @@ def parse_directory(document: Mapping[str, Any]) -> Directory:
         )
         for entry in document["tenants"]
     ]
-    return Directory(
-        version=int(document["version"]),
-        by_host={host: record for record in records for host in record.hosts},
-        by_slug={record.slug: record for record in records},
-    )
+    return directory_of(records, version=int(document["version"]))
 
 
 class DirectoryFile:

@@ -17,7 +17,7 @@ from regions.errors import UnknownCell
 from regions.models import Cell
 from regions.topology import CellSpec, TenancyMode, Topology, WritePolicy, parse_topology
 from tenants.databases import CONTROL_ALIAS
-from tenants.directory import Directory, DirectoryFile, TenantRecord
+from tenants.directory import Directory, DirectoryFile, TenantRecord, directory_of
 from tenants.errors import UnknownTenant
 from tenants.limits.values import resolve
 from tenants.models import Tenant
@@ -105,11 +105,8 @@ class ControlDirectory:
 
     def current(self) -> Directory:
         tenants = Tenant.objects.select_related("cell", "plan").prefetch_related("domains")
-        records = [record_for(tenant) for tenant in tenants.exclude(state=Tenant.State.ERASED)]
-        return Directory(
-            by_host={host: record for record in records for host in record.hosts},
-            by_slug={record.slug: record for record in records},
-        )
+        present = tenants.exclude(state=Tenant.State.ERASED)
+        return directory_of([record_for(tenant) for tenant in present])
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -61,6 +62,33 @@ def deployment(django_db_blocker) -> Iterator[Deployment]:
 
 
 @pytest.fixture(scope="session")
+def valkey_servers() -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Each region's Valkey, empty. The tests of a run share them."""
+    from tests.settings import TEST_GUARD, TEST_PLAN
+
+    where = load(TEST_PLAN.state / "deployment.json")
+    servers = {}
+    for name, site in where.regions.items():
+        servers[name] = start_valkey(site.valkey_url(), TEST_PLAN.state)
+        TEST_GUARD.ends(servers[name].pid)
+    try:
+        yield servers
+    finally:
+        for server in servers.values():
+            server.terminate()
+        for server in servers.values():
+            server.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def valkeys(valkey_servers: dict[str, subprocess.Popen[bytes]]) -> Deployment:
+    """Where they are."""
+    from tests.settings import TEST_PLAN
+
+    return load(TEST_PLAN.state / "deployment.json")
+
+
+@pytest.fixture(scope="session")
 def postgres_url(deployment: Deployment) -> Callable[..., str]:
     """`postgres_url(region, database="postgres", role="postgres")` is a libpq URI."""
 
@@ -71,16 +99,6 @@ def postgres_url(deployment: Deployment) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def valkey(tmp_path_factory) -> Iterator[str]:
-    """A real Valkey where the first region's is: `redis://host:port`."""
-    from tests.settings import TEST_GUARD, TEST_PLAN
-
-    where = load(TEST_PLAN.state / "deployment.json")
-    url = next(iter(where.regions.values())).valkey_url().rsplit("/", 1)[0]
-    server = start_valkey(url, tmp_path_factory.mktemp("valkey"))
-    TEST_GUARD.ends(server.pid)
-    try:
-        yield url
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
+def valkey(valkeys: Deployment) -> str:
+    """The first region's: `redis://host:port`."""
+    return next(iter(valkeys.regions.values())).valkey_url().rsplit("/", 1)[0]

@@ -1,15 +1,14 @@
 """The Celery application: one for all regions, each with its own broker and its own queue.
 
 Guarantees that a region's tasks stay in the region (its Valkey, its queue), that messages are
-JSON, and that a task whose worker dies is delivered again.
+JSON, that each carries its tenant, and that a task whose worker dies is delivered again.
 """
 
-from celery import Celery
-
 from config import env
+from tenants.celery.app import TenantCelery
 
 env.use_settings()
 
-app = Celery("meridian")
+app = TenantCelery("meridian")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

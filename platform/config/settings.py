@@ -199,8 +199,15 @@ CACHES: dict[str, dict[str, Any]] = {
 }
 
 # --- Tasks -----------------------------------------------------------------------------------
+# A tenant's tasks need nothing of it; these work for no tenant.
+MERIDIAN_CONTROL_TASKS = ("tenants.tasks.*", "console.tasks.*", "celery.backend_cleanup")
+# How many tasks of one tenant may run at a time in a region; 0 is no limit.
+MERIDIAN_TENANT_TASKS = 8
 CELERY_BROKER_URL = _SITE.valkey_url(0) if _SITE else "memory://"
-CELERY_RESULT_BACKEND = _SITE.valkey_url(1) if _SITE else "cache+memory://"
+CELERY_BROKER_TRANSPORT = "tenants.celery.broker:Transport" if _SITE else None
+CELERY_RESULT_BACKEND = (
+    f"tenants.celery.results.TenantBackend+{_SITE.valkey_url(1)}" if _SITE else "cache+memory://"
+)
 CELERY_TASK_DEFAULT_QUEUE = _SITE.name if _SITE else "default"
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]
@@ -214,7 +221,11 @@ CELERY_RESULT_EXPIRES = 3600
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # Longer than the time limit: a task that still runs must not be delivered twice.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600, "socket_connect_timeout": 2}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 600,
+    "socket_connect_timeout": 2,
+    "tenant_concurrency": MERIDIAN_TENANT_TASKS,
+}
 CELERY_BEAT_SCHEDULE = {
     "resume-operations": {
         "task": "tenants.tasks.resume_operations",

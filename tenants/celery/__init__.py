@@ -1,0 +1,1 @@
+"""Celery that knows tenants: signed messages, fair queues, tasks that follow their tenant."""

@@ -1,0 +1,60 @@
+"""Tasks as any app has them, knowing nothing of tenants. What they did is in tags' names."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import shared_task
+
+from desk.models import Tag
+from tenants.context import current_tenant
+
+
+@shared_task
+def note(name: str, *rest: Any) -> str:
+    Tag.objects.get_or_create(name=name)
+    return current_tenant().slug
+
+
+@shared_task
+def whose(*rest: Any) -> str:
+    return current_tenant().slug
+
+
+@shared_task(bind=True, max_retries=2)
+def fail_once(self: Any, name: str) -> str:
+    if self.request.retries == 0:
+        raise self.retry(countdown=0.1)
+    return note(name)
+
+
+@shared_task
+def fail(*rest: Any) -> None:
+    raise ZeroDivisionError
+
+
+@shared_task
+def gather(slugs: list[str]) -> str:
+    note(f"gathered {len(slugs)}")
+    return ",".join([*slugs, current_tenant().slug])
+
+
+@shared_task
+def log(path: str, text: str, seconds: float = 0.0) -> None:
+    time.sleep(seconds)
+    with Path(path).open("a") as file:
+        file.write(f"{current_tenant().slug} {text}\n")
+
+
+@shared_task
+def die_once(path: str) -> str:
+    """Takes the whole worker with it the first time."""
+    marker = Path(path)
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return current_tenant().slug

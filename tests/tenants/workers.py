@@ -1,0 +1,92 @@
+"""Real Celery workers, and the maps that they know their tenants by."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.db import connections
+
+from infra.fleet.state import REPOSITORY
+from regions.deployment import Deployment
+from regions.failover.publish import write
+from tests.settings import TEST_GUARD
+
+START_SECONDS = 60
+
+
+def publish_maps(deployment: Deployment, leases: Mapping[str, str] | None = None) -> None:
+    """What agents publish, from the control cell as it is now. `leases`: writers by cell."""
+    with connections["default"].cursor() as cursor:
+        for name in ("directory", "topology"):
+            cursor.execute(f"SELECT publish.{name}()")
+            document = cursor.fetchone()[0]
+            for folder in deployment.map_dirs:
+                write(folder, name, _parsed(document))
+    cells = {cell: {"writer": writer, "epoch": 1} for cell, writer in (leases or {}).items()}
+    for folder in deployment.map_dirs:
+        write(folder, "leases", {"cells": cells})
+
+
+def forget_maps(deployment: Deployment) -> None:
+    """Other tests bring their own."""
+    for folder in deployment.map_dirs:
+        for name in ("directory", "topology", "leases"):
+            (folder / f"{name}.json").unlink(missing_ok=True)
+
+
+@contextmanager
+def worker(
+    region: str, folder: Path, *options: str, settings: str = "tests.tenants.worker_settings"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker of the region; its log is `<folder>/worker-<region>.log`."""
+    command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-Q", region]
+    command += ["-I", "tests.tenants.jobs", "--without-gossip", "--without-mingle"]
+    command += ["--hostname", f"{region}-{time.monotonic_ns()}@test", "--loglevel", "INFO"]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'platform'}",
+        "DJANGO_SETTINGS_MODULE": settings,
+        "MERIDIAN_REGION": region,
+    }
+    path = folder / f"worker-{region}.log"
+    with path.open("ab") as log:
+        began = log.tell()
+        process = subprocess.Popen(
+            [*command, *(options or ("--pool", "threads", "--concurrency", "2"))],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+    TEST_GUARD.ends(process.pid)
+    try:
+        until(lambda: b" ready." in path.read_bytes()[began:], START_SECONDS, path.read_text)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def until(
+    done: Callable[[], Any], seconds: float = 20, said: Callable[[], str] = lambda: ""
+) -> Any:
+    """Wait for a true answer; returns it. `said` explains a wait in vain."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = done()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"It did not happen in {seconds} s. {said()[-3000:]}"
+        time.sleep(0.05)
+
+
+def _parsed(document: Any) -> Any:
+    return json.loads(document) if isinstance(document, str) else document
