@@ -198,17 +198,18 @@ class AuditEntry(models.Model):
 
 
 class Blueprint(models.Model):
-    """The SQL that makes a fresh tenant's tables, recorded from one run of the migrations.
+    """The SQL that makes a fresh tenant's tables, recorded when the first of its kind was made.
 
     Executed as the owner of cell databases, so it is signed: a row that somebody wrote by hand
     is not run.
     """
 
-    fingerprint = models.CharField(primary_key=True, max_length=64)
-    structure = models.TextField()
-    rows = models.TextField()
+    name = models.CharField(primary_key=True, max_length=80, help_text="mode:fingerprint")
+    script = models.TextField()
+    schema = models.CharField(max_length=63, help_text="The schema that it was recorded in.")
+    tenant = models.UUIDField(null=True, help_text="The tenant that it was recorded for.")
     signature = models.CharField(max_length=64)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
-        return self.fingerprint
+        return self.name

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 from uuid import UUID
 
 from django.conf import settings
@@ -18,11 +20,12 @@ from regions.current import deployment
 from regions.replication import capture
 from regions.topology import CellSpec
 from tenants.directory import TenantRecord
-from tenants.isolation import tenancy
+from tenants.isolation import blueprint, tenancy
 from tenants.isolation.catalog import REFERENCE_TABLES, read_tables
-from tenants.isolation.migrating import migrate
+from tenants.isolation.migrating import is_fresh, migrate
 from tenants.isolation.owner import Connection, owner, run_all
 from tenants.isolation.policies import open_schema, restrict_reference_tables, secure_tables
+from tenants.isolation.recording import RecordedConnection, Recording, Script, play
 from tenants.isolation.rewrite import share_tables
 
 Progress = Callable[[str, int], None]
@@ -71,18 +74,56 @@ class Isolation(ABC):
     def _schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
         """The schemas with tenant tables, and whose they are (None: all tenants')."""
 
-    def build(self, region: str, schema: str, tenant: TenantRecord | None) -> None:
-        """Tables, isolation, capture: in this order, in one replica."""
-        with owner(self.spec, region) as connection:
-            migrate(connection, self.spec, region, schema=schema, tenant=tenant)
-            secure(connection, schema, tenant.id if tenant else None)
+    def build(self, schema: str, tenant: TenantRecord | None) -> None:
+        """Tables, isolation, capture: in every replica, at once where it has been done before."""
+        script = blueprint.find(self.spec.mode)
+        regions = self.spec.regions
+        if script is None:
+            script = self._build_step_by_step(regions[0], schema, tenant)
+            regions = regions[1:]
+        if regions:
+            with ThreadPoolExecutor(len(regions)) as pool:
+                list(
+                    pool.map(lambda region: self._build_in(region, script, schema, tenant), regions)
+                )
+
+    def _build_in(
+        self, region: str, script: Script | None, schema: str, tenant: TenantRecord | None
+    ) -> None:
+        if script is not None:
+            text = script.for_tenant(schema, tenant.id if tenant else None)
+            with owner(self.spec, region) as connection:
+                if is_fresh(connection, schema):
+                    play(connection, schema, text)
+                    return
+        self._build_step_by_step(region, schema, tenant)
+
+    def _build_step_by_step(
+        self, region: str, schema: str, tenant: TenantRecord | None
+    ) -> Script | None:
+        """In one replica. What ran is the blueprint, if nothing had been there before."""
+        recording = Recording()
+        owned_by = tenant.id if tenant else None
+        with owner(self.spec, region, kind=RecordedConnection) as connection:
+            fresh = is_fresh(connection, schema)
+            cast(RecordedConnection, connection).recording = recording
+            if schema != "public":
+                name = sql.Identifier(schema)
+                connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
+            migrate(connection, self.spec, region, recording, schema=schema, tenant=tenant)
+            secure(connection, schema, owned_by)
             capture.attach(
                 connection,
                 schema,
                 tenant_column=None if tenant else "tenant_id",
-                tenant=tenant.id if tenant else None,
+                tenant=owned_by,
                 local_tables=settings.MERIDIAN_LOCAL_TABLES,
             )
+        if not fresh:
+            return None
+        script = Script(recording.text, schema, owned_by)
+        blueprint.keep(self.spec.mode, script)
+        return script
 
 
 def secure(connection: Connection, schema: str, tenant: UUID | None) -> None:

@@ -15,9 +15,8 @@ from tenants.models import Tenant
 
 class Dedicated(Isolation):
     def prepare_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
-        for number, region in enumerate(self.spec.regions):
-            progress(f"tables in {region}", 40 + 40 * number // len(self.spec.regions))
-            self.build(region, tenant.schema, tenant)
+        progress(f"tables in {', '.join(self.spec.regions)}", 40)
+        self.build(tenant.schema, tenant)
 
     def remove_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
         progress("databases", 50)

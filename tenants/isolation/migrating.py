@@ -1,7 +1,6 @@
 """Brings one schema of one replica to the newest migrations, as the tables' owner.
 
-Guarantees that a fresh schema ends up the same whether the migrations ran or their recording
-was replayed, and that the ids of content types and permissions follow from their names.
+Guarantees that the ids of content types and permissions follow from their names.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from django.apps import apps
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models.signals import post_migrate
-from psycopg import sql
 
 from regions.deployment import OWNER_ROLE
 from regions.replication import reference_ids
@@ -18,9 +16,8 @@ from regions.topology import CellSpec
 from tenants.context import tenant_scope
 from tenants.databases import register_cell
 from tenants.directory import TenantRecord
-from tenants.isolation import blueprint
 from tenants.isolation.owner import Connection
-from tenants.models import Blueprint
+from tenants.isolation.recording import Recording
 from tenants.router import tenant_labels
 
 
@@ -28,46 +25,33 @@ def migrate(
     connection: Connection,
     spec: CellSpec,
     region: str,
+    recording: Recording,
     *,
     schema: str,
     tenant: TenantRecord | None,
 ) -> None:
-    """`tenant` is the schema's owner; None where tenants share tables."""
-    if _is_fresh(connection, schema) and (recorded := blueprint.find()):
-        _replay(connection, schema, recorded)
-        return
+    """`tenant` is the schema's owner; None where tenants share tables. What Django does is added
+    to `recording`."""
     alias = register_cell(spec, region, OWNER_ROLE)
-    fresh = _is_fresh(connection, schema)
     with tenant_scope(tenant):
         try:
-            with blueprint.recording(connections[alias]) as structure:
+            with recording.of_django(connections[alias]):
                 _run(alias)
             reference_ids.install(connection, schema)
-            with blueprint.recording(connections[alias]) as rows:
+            with recording.of_django(connections[alias]):
                 _announce(alias)
         finally:
             connections[alias].close()
-    if fresh:
-        blueprint.keep(structure, rows)
 
 
-def _is_fresh(connection: Connection, schema: str) -> bool:
+def is_fresh(connection: Connection, schema: str) -> bool:
+    """Whether nothing has been migrated there yet."""
     found = connection.execute(
         "SELECT NOT EXISTS (SELECT FROM pg_tables WHERE schemaname = %s"
         " AND tablename = 'django_migrations')",
         (schema,),
     ).fetchone()
     return bool(found and found[0])
-
-
-def _replay(connection: Connection, schema: str, recorded: Blueprint) -> None:
-    with connection.transaction():
-        path = sql.SQL("SET LOCAL search_path TO {}").format(sql.Identifier(schema))
-        connection.execute(path)
-        connection.execute(recorded.structure.encode())
-        reference_ids.install(connection, schema)
-        if recorded.rows:
-            connection.execute(recorded.rows.encode())
 
 
 def _run(alias: str) -> None:

@@ -17,10 +17,12 @@ Connection = psycopg.Connection[Any]
 
 
 @contextmanager
-def owner(spec: CellSpec, region: str) -> Iterator[Connection]:
+def owner(
+    spec: CellSpec, region: str, *, kind: type[Connection] = psycopg.Connection
+) -> Iterator[Connection]:
     """An autocommitting connection to the cell's database in the region."""
     dsn = deployment().dsn(region, spec.database, OWNER_ROLE, seen_from=settings.MERIDIAN_REGION)
-    with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+    with kind.connect(dsn, autocommit=True, connect_timeout=5) as connection:
         yield connection
 
 

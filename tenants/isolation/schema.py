@@ -19,13 +19,8 @@ from tenants.models import Tenant
 
 class Schema(Isolation):
     def prepare_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
-        for number, region in enumerate(self.spec.regions):
-            progress(f"schema in {region}", 40 + 40 * number // len(self.spec.regions))
-            with owner(self.spec, region) as connection:
-                connection.execute(
-                    sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(tenant.schema))
-                )
-            self.build(region, tenant.schema, tenant)
+        progress(f"schema in {', '.join(self.spec.regions)}", 40)
+        self.build(tenant.schema, tenant)
 
     def remove_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
         for region in self.spec.regions:

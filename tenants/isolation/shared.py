@@ -22,9 +22,8 @@ from tenants.isolation.rewrite import TENANT_COLUMN
 class Shared(Isolation):
     def prepare_cell(self, progress: Progress) -> None:
         super().prepare_cell(progress)
-        for number, region in enumerate(self.spec.regions):
-            progress(f"tables in {region}", 40 + 30 * number // len(self.spec.regions))
-            self.build(region, "public", None)
+        progress(f"tables in {', '.join(self.spec.regions)}", 40)
+        self.build("public", None)
 
     def prepare_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
         """Nothing: the tables are there, and the policies know every tenant."""
