@@ -24,6 +24,7 @@ from infra.fleet.secrets import load_or_make
 from infra.postgres.cluster import Cluster, prepare, wait_until_ready
 from infra.postgres.placement import haven_of, place
 from regions.deployment import ADMIN_ROLE, Deployment, load
+from regions.mapfile import replace
 from tests.guard import Guard
 from tests.ports import free_port_base
 from tests.servers import start_cluster
@@ -66,15 +67,13 @@ class BenchRegion:
 
     def publish(self) -> None:
         """Write the map folder from the control cell, as the agent does. No cell has a lease."""
-        from regions.failover import publish
-
         folder = self.deployment.region(NAME).map_dir
         with self.administrator("control") as admin:
             for name in ("topology", "directory"):
                 call = sql.SQL("SELECT {}()").format(sql.Identifier("publish", name))
                 row = admin.execute(call).fetchone()
-                publish.write(folder, name, row[0])
-        publish.write(folder, "leases", {"region": NAME, "cells": {}})
+                replace(folder / f"{name}.json", row[0])
+        replace(folder / "leases.json", {"region": NAME, "cells": {}})
 
     def tenants(self, mode: str, number: int) -> list[TenantRecord]:
         """At least `number` tenants of the mode, onboarded by the platform's own code; the same

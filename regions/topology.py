@@ -120,6 +120,11 @@ def read_region_leases(map_dir: Path) -> dict[str, Lease]:
         document = json.loads((map_dir / "leases.json").read_text())
     except FileNotFoundError:
         return {}
+    return parse_leases(document)
+
+
+def parse_leases(document: Mapping[str, Any]) -> dict[str, Lease]:
+    """Build the leases from `leases.json`; a cell without a writer is left out."""
     return {
         cell: Lease(writer=entry["writer"], epoch=int(entry["epoch"]))
         for cell, entry in document["cells"].items()

@@ -6,20 +6,18 @@ belongs to no region, reads the control database.
 
 from __future__ import annotations
 
-import json
 import time
-from functools import cache
 
 from django.conf import settings
 
-from regions.current import deployment
 from regions.errors import UnknownCell
 from regions.models import Cell
-from regions.topology import CellSpec, TenancyMode, Topology, WritePolicy, parse_topology
+from regions.topology import CellSpec, TenancyMode, Topology, WritePolicy
 from tenants.databases import CONTROL_ALIAS
 from tenants.directory import Directory, DirectoryFile, TenantRecord, directory_of
 from tenants.errors import UnknownTenant
 from tenants.limits.values import resolve
+from tenants.maps import region_map
 from tenants.models import Tenant
 
 # Each statement of an operator's command asks where its cell is: not a query each time.
@@ -79,27 +77,6 @@ def find_cell(name: str, *, using: str = CONTROL_ALIAS) -> Cell:
     return cell
 
 
-class TopologyFile:
-    """The topology of one region, re-read when its file changes."""
-
-    def __init__(self, region: str) -> None:
-        self._path = deployment().region(region).map_dir / "topology.json"
-        self._seen: tuple[int, int] | None = None
-        self._topology = Topology()
-
-    def current(self) -> Topology:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            return self._topology
-        seen = (status.st_mtime_ns, status.st_ino)
-        if seen != self._seen:
-            document = json.loads(self._path.read_text())
-            self._topology = parse_topology(document, deployment().regions)
-            self._seen = seen
-        return self._topology
-
-
 class ControlDirectory:
     """The directory as the control database has it now, for commands that run in no region."""
 
@@ -109,26 +86,16 @@ class ControlDirectory:
         return directory_of([record_for(tenant) for tenant in present])
 
 
-@cache
-def _topology_file(region: str) -> TopologyFile:
-    return TopologyFile(region)
-
-
-@cache
-def _directory_file(region: str) -> DirectoryFile:
-    return DirectoryFile(deployment().region(region).map_dir)
-
-
 def local_topology() -> Topology:
     """The cells as this process' region knows them."""
-    return _topology_file(settings.MERIDIAN_REGION).current()
+    return region_map().topology()
 
 
 def local_directory() -> DirectoryFile | ControlDirectory:
     """The tenants as this process' region knows them; `current()` is the newest good copy."""
     if settings.MERIDIAN_REGION is None:
         return ControlDirectory()
-    return _directory_file(settings.MERIDIAN_REGION)
+    return region_map().directories
 
 
 def find_tenant(slug: str, *, using: str = CONTROL_ALIAS) -> Tenant:

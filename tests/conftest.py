@@ -102,3 +102,9 @@ def postgres_url(deployment: Deployment) -> Callable[..., str]:
 def valkey(valkeys: Deployment) -> str:
     """The first region's: `redis://host:port`."""
     return next(iter(valkeys.regions.values())).valkey_url().rsplit("/", 1)[0]
+
+
+@pytest.fixture(autouse=True)
+def maps_are_always_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test sees the map it has just published; how old a look may be has tests of its own."""
+    monkeypatch.setattr("regions.mapfile.LOOK_SECONDS", 0.0)

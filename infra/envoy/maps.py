@@ -8,16 +8,16 @@ or broken leaves that region's last good copy in force.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regions.deployment import CONTROL_CELL, Deployment
+from regions.mapfile import Change, MapReader
 
-FILES = ("topology.json", "directory.json", "leases.json")
+NAMES = ("topology", "directory", "leases")
 Ordered = tuple[str, ...]
 Document = Mapping[str, Any]
 
@@ -37,42 +37,51 @@ class RoutingMap:
     orders: tuple[Ordered, ...]
 
 
-@dataclass
 class MapFolders:
-    """The map files of all regions, re-read when they change."""
+    """The map files of all regions, re-read as they change."""
 
-    folders: tuple[Path, ...]
-    _seen: dict[Path, tuple[int, int, int]] = field(default_factory=dict)
-    _documents: dict[Path, Document] = field(default_factory=dict)
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        self._readers = {
+            (folder, name): MapReader(folder, name) for folder in folders for name in NAMES
+        }
+        self._documents: dict[tuple[Path, str], Document] = {}
 
     def changed(self) -> bool:
-        """Whether any file has been replaced since the last call; reads those that were."""
-        news = False
-        for path in (folder / name for folder in self.folders for name in FILES):
-            try:
-                status = path.stat()
-                seen = (status.st_mtime_ns, status.st_ino, status.st_size)
-                if self._seen.get(path) == seen:
-                    continue
-                self._documents[path] = json.loads(path.read_text())
-            except (OSError, ValueError):
-                continue
-            self._seen[path] = seen
-            news = True
-        return news
+        """Whether any document has changed since the last call; reads those that have."""
+        found = False
+        for place, reader in self._readers.items():
+            news = reader.news()
+            if news:
+                document = news.document or self._documents[place]
+                self._documents[place] = with_changes(document, news.changes)
+                found = True
+        return found
 
     def documents(self, name: str) -> list[Document]:
-        """The last good copy of the named file in each region that has one."""
-        paths = (folder / name for folder in self.folders)
-        return [self._documents[path] for path in paths if path in self._documents]
+        """The last good copy of the named document in each region that has one."""
+        return [content for (_, known), content in self._documents.items() if known == name]
+
+
+def with_changes(directory: Document, changes: Iterable[Change]) -> Document:
+    """The directory with the tenants that `changes` name as they are now."""
+    changes = tuple(changes)
+    if not changes:
+        return directory
+    tenants = {tenant["id"]: tenant for tenant in directory["tenants"]}
+    for change in changes:
+        tenants.pop(change.key, None)
+        if change.entry is not None:
+            tenants[change.key] = change.entry
+    ordered = sorted(tenants.values(), key=lambda tenant: str(tenant["slug"]))
+    return {**directory, "version": changes[-1].version, "tenants": ordered}
 
 
 def routing_map(maps: MapFolders, deployment: Deployment) -> RoutingMap:
     """What the edge must route by now."""
     return route(
-        maps.documents("topology.json"),
-        maps.documents("directory.json"),
-        maps.documents("leases.json"),
+        maps.documents("topology"),
+        maps.documents("directory"),
+        maps.documents("leases"),
         tuple(deployment.regions),
         deployment.probe_host,
     )

@@ -14,12 +14,12 @@ from functools import cache
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from gateway.metrics import COUNTED_ALONE, LIMITED
-from gateway.place import here
 from gateway.problems import problem
 from tenants.directory import TenantRecord
 from tenants.limits.admission import Gate, Outcome, Verdict
 from tenants.limits.store import store_of
 from tenants.limits.values import Limits
+from tenants.maps import here
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 

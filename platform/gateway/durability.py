@@ -14,10 +14,10 @@ from django.db import Error, connection
 from django.http import HttpRequest, HttpResponseBase
 
 from gateway.metrics import DURABILITY
-from gateway.place import here, region_map
 from gateway.problems import problem
 from gateway.transactions import SAFE_METHODS
 from tenants.context import current_tenant_or_none
+from tenants.maps import here, region_map
 
 HEADER = "X-Durability"
 WAIT_SECONDS = 5.0

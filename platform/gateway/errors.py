@@ -13,9 +13,9 @@ from django.db import Error, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 
 from gateway.metrics import LIMITED
-from gateway.place import here
 from gateway.problems import problem
 from tenants.context import current_tenant_or_none
+from tenants.maps import here
 
 logger = logging.getLogger(__name__)
 

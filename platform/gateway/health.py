@@ -15,9 +15,10 @@ import psycopg
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
 from gateway.middleware import host_of
-from gateway.place import deployment, here, region_map
 from gateway.probes import probe
+from regions.current import deployment
 from regions.deployment import APP_ROLE, CONTROL_DATABASE
+from tenants.maps import here, region_map
 
 FRESH_SECONDS = 0.2
 PATIENCE_SECONDS = 1.0

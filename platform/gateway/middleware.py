@@ -15,9 +15,9 @@ from django.http.request import split_domain_port
 
 from gateway import handoff
 from gateway.admission import admitted
-from gateway.place import RegionMap, deployment, here, region_map
 from gateway.problems import problem
 from gateway.transactions import SAFE_METHODS
+from regions.current import deployment
 from regions.deployment import CONTROL_CELL
 from regions.residency import Destination, Operation, parse_policy
 from regions.residency import decide as decide_residency
@@ -26,6 +26,7 @@ from regions.writers import Action, decide
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.limits.values import UNLIMITED
+from tenants.maps import RegionMap, here, region_map
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 

@@ -17,11 +17,12 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from gateway import handoff
 from gateway.errors import FENCED_SQLSTATE
-from gateway.place import deployment, here, region_map
 from gateway.problems import problem
+from regions.current import deployment
 from regions.deployment import APP_ROLE
 from regions.topology import CellSpec
 from regions.writers import Action, decide
+from tenants.maps import here, region_map
 
 _connections = threading.local()
 

@@ -14,10 +14,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from gateway import handoff
 from gateway.errors import FENCED_SQLSTATE, database_problem, sqlstate
 from gateway.metrics import FENCED
-from gateway.place import here, region_map
 from gateway.problems import problem
 from regions.writers import Action, decide
 from tenants.context import current_tenant_or_none
+from tenants.maps import here, region_map
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 GetResponse = Callable[[HttpRequest], HttpResponseBase]

@@ -17,19 +17,20 @@ import psycopg
 
 from regions.deployment import AGENT_ROLE, CONTROL_CELL, CONTROL_DATABASE, Deployment
 from regions.errors import RegionsError
-from regions.failover import publish
 from regions.failover.decide import Action, Decision, Sight, decide
 from regions.failover.handover import hand_over
 from regions.failover.journal import Journal, Request
 from regions.failover.lease import DRIFT, Held, Leases, PostgresAcceptor, View
 from regions.failover.link import Link, Unreachable
+from regions.failover.publish import Bell, Publisher
 from regions.failover.replica import ReplicaWorker
+from regions.mapfile import replace
 from regions.topology import CellSpec, TenancyMode, WritePolicy, parse_topology
 
 log = logging.getLogger("meridian.agent")
 
 TICK_SECONDS = 0.2
-PUBLISH_SECONDS = 0.1
+PUBLISH_SECONDS = 0.5  # a change that rings no bell is seen anyway
 DRAIN_SECONDS = 3.0
 
 
@@ -55,6 +56,7 @@ class Agent:
         self._control = Link(f"control in {region}", dsn, timeout=1.0)
         self._journal = Journal(self._control, region)
         self._publishing = Link(f"control in {region}", dsn, timeout=2.0)
+        self._bell = Bell(dsn)
         self._leases = Leases(
             region, self._site.node, dict(self._acceptors()), deployment.lease_ttl_seconds
         )
@@ -66,11 +68,12 @@ class Agent:
         self._writers: dict[str, dict[str, Any]] = {}
         self._published = ""
         self._background: set[asyncio.Task[None]] = set()
-        self._applied = 0
 
     async def run(self) -> None:
         self._follow_specs()
-        await asyncio.gather(self._lead_forever(), self._publish_forever())
+        await asyncio.gather(
+            self._lead_forever(), self._publish_forever(), self._bell.listen_forever()
+        )
 
     # -- the lease loop -------------------------------------------------------------------------
 
@@ -233,22 +236,24 @@ class Agent:
         document = {"region": self.region, "cells": self._writers}
         if self._published != repr(document):
             self._published = repr(document)
-            publish.write(self._site.map_dir, "leases", document)
+            replace(self._site.map_dir / "leases.json", document)
 
     async def _publish_forever(self) -> None:
-        publisher = publish.Publisher(self._publishing, self._site.map_dir)
+        publisher = Publisher(self._publishing, self._site.map_dir)
         while True:
             try:
-                documents = await publisher.publish(self._applied)
-                if "topology" in documents:
+                await publisher.publish()
+                if "topology" in publisher.documents:
+                    topology = publisher.documents["topology"]
                     self._specs = {
                         CONTROL_CELL: control_cell(self.deployment),
-                        **parse_topology(documents["topology"], self.deployment.regions).cells,
+                        **parse_topology(topology, self.deployment.regions).cells,
                     }
                 self._follow_specs()
             except (RegionsError, psycopg.Error, OSError) as error:
                 self._journal.say("publish", f"The map is not published: {error}")
-            await asyncio.sleep(PUBLISH_SECONDS)
+                await asyncio.sleep(PUBLISH_SECONDS)
+            await self._bell.wait(PUBLISH_SECONDS)
 
     def _follow_specs(self) -> None:
         """Have a worker for each replica here, and none for others."""
@@ -260,12 +265,8 @@ class Agent:
             task.cancel()
         for name, spec in here.items():
             if name not in self._workers:
-                counts = self._count_applied if name == CONTROL_CELL else lambda: None
-                worker = ReplicaWorker(self.deployment, self.region, spec, counts)
+                worker = ReplicaWorker(self.deployment, self.region, spec)
                 self._workers[name] = (worker, asyncio.create_task(worker.run()))
-
-    def _count_applied(self) -> None:
-        self._applied += 1
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

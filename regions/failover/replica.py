@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from datetime import datetime
 
 import psycopg
@@ -24,22 +23,15 @@ DEAD_LETTER_SECONDS = 5.0
 
 
 class ReplicaWorker:
-    """Runs until cancelled. `applied` grows whenever something was applied."""
+    """Runs until cancelled."""
 
-    def __init__(
-        self,
-        deployment: Deployment,
-        region: str,
-        spec: CellSpec,
-        on_applied: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, deployment: Deployment, region: str, spec: CellSpec) -> None:
         self.spec = spec
         self._deployment = deployment
         self._node = deployment.region(region).node
         self._dsn = deployment.dsn(region, spec.database, AGENT_ROLE)
         self._steer = Link(f"{spec.name} in {region}", self._dsn, timeout=1.0)
         self._origins = [deployment.region(name).node for name in spec.regions if name != region]
-        self._on_applied = on_applied
         self._beat_at: float | None = None
         self.handing_over = False
 
@@ -126,8 +118,6 @@ class ReplicaWorker:
             busy = False
             for origin in self._origins:
                 step = await apply.step(connection, origin)
-                if step.rows:
-                    self._on_applied()
                 if step.parked:
                     log.error("%s: %d changes parked", self.spec.name, step.parked)
                 busy = busy or step.more

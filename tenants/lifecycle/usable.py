@@ -25,7 +25,7 @@ def wait_until_usable(tenant: TenantRecord, spec: CellSpec) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     with httpx.Client(timeout=2.0, headers={"Host": tenant.hosts[0]}, trust_env=False) as client:
         for place, url in _places(spec):
-            while (answer := _answer(client, f"{url}/healthz/tenant", spec.name)) != "usable":
+            while (answer := _answer(client, f"{url}/healthz/tenant", spec)) != "usable":
                 if answer == "not running":
                     break
                 if time.monotonic() > deadline:
@@ -42,7 +42,7 @@ def _places(spec: CellSpec) -> Iterator[tuple[str, str]]:
     yield "the edge", deployment().edge_url
 
 
-def _answer(client: httpx.Client, url: str, cell: str) -> str:
+def _answer(client: httpx.Client, url: str, spec: CellSpec) -> str:
     try:
         response = client.get(url)
     except httpx.ConnectError:
@@ -51,5 +51,9 @@ def _answer(client: httpx.Client, url: str, cell: str) -> str:
         return type(error).__name__
     if response.status_code != 200:
         return f"status {response.status_code}"
-    known = response.json().get("cell")
-    return "usable" if known == cell else f"it still looks for it in cell {known}"
+    known = response.json()
+    if known.get("cell") != spec.name:
+        return f"it still looks for it in cell {known.get('cell')}"
+    if spec.policy.leased and known.get("writer") is None:
+        return "no region has the cell's lease yet"
+    return "usable"

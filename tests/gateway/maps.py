@@ -1,13 +1,13 @@
-"""Writes a region's map files the way its agent does: beside, then renamed over."""
+"""Writes a region's map files the way its agent does."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+
+from regions.mapfile import replace
 
 ACME = UUID(int=1)
 
@@ -40,12 +40,6 @@ def publish(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     leases = {name: {"writer": writer, "epoch": 1} for name, writer in (writers or {}).items()}
-    _replace(folder / "topology.json", {"version": 1, "cells": list(cells)})
-    _replace(folder / "directory.json", {"version": 1, "tenants": list(tenants)})
-    _replace(folder / "leases.json", {"region": folder.name, "at": "", "cells": leases})
-
-
-def _replace(path: Path, document: dict[str, Any]) -> None:
-    beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(document))
-    os.replace(beside, path)
+    replace(folder / "topology.json", {"version": 1, "cells": list(cells)})
+    replace(folder / "directory.json", {"version": 1, "tenants": list(tenants)})
+    replace(folder / "leases.json", {"region": folder.name, "at": "", "cells": leases})

@@ -8,9 +8,9 @@ import pytest
 from django.db import DatabaseError
 from django.test import RequestFactory
 
-from gateway.place import region_map
 from gateway.transactions import explain
 from tenants.context import tenant_scope
+from tenants.maps import region_map
 from tests.gateway.maps import cell, tenant
 
 

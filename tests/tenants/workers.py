@@ -16,7 +16,7 @@ from django.db import connections
 
 from infra.fleet.state import REPOSITORY
 from regions.deployment import Deployment
-from regions.failover.publish import write
+from regions.mapfile import replace
 from tests.settings import TEST_GUARD
 
 START_SECONDS = 60
@@ -29,10 +29,10 @@ def publish_maps(deployment: Deployment, leases: Mapping[str, str] | None = None
             cursor.execute(f"SELECT publish.{name}()")
             document = cursor.fetchone()[0]
             for folder in deployment.map_dirs:
-                write(folder, name, _parsed(document))
+                replace(folder / f"{name}.json", _parsed(document))
     cells = {cell: {"writer": writer, "epoch": 1} for cell, writer in (leases or {}).items()}
     for folder in deployment.map_dirs:
-        write(folder, "leases", {"cells": cells})
+        replace(folder / "leases.json", {"cells": cells})
 
 
 def forget_maps(deployment: Deployment) -> None:

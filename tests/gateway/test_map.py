@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from gateway.place import here, region_map
+from tenants.maps import here, region_map
 from tests.gateway.maps import cell, tenant
 
 

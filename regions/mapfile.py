@@ -1,0 +1,192 @@
+"""A map document as files: `<name>.json`, whole, and `<name>.log`, what has changed since.
+
+The agent is the only writer. Readers guarantee that what they have seen only gets newer and is
+never half of something: a document is replaced by rename, a line of the log counts once its end is
+written, and a log belongs to one document (it is named in it). A file that is missing or broken
+leaves the last good content in force.
+
+A line is `{"version": int, "key": text, "entry": {…} | null}`; null: there is no such entry any
+more. So one new tenant among ten thousand costs a line, in the agent and in every process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from regions.errors import RegionsError
+
+T = TypeVar("T")
+
+# How old a look at the files may be. A busy process looks 200 times a second, however many
+# requests it answers.
+LOOK_SECONDS = 0.005
+# After so many changes the document is written anew: reading it takes longer than a line.
+LOG_LINES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry as it is now. `version` is the whole document's, and only grows."""
+
+    version: int
+    key: str
+    entry: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a look brought: a new document (or None: the last one goes on), then changes to it."""
+
+    document: Mapping[str, Any] | None = None
+    changes: tuple[Change, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.document is not None or bool(self.changes)
+
+
+NOTHING = News()
+
+
+class MapWriter:
+    """Writes one document and its log."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._log: Path | None = None
+        self._lines = 0
+        # Grows from what an earlier writer has left behind.
+        left = MapReader(folder, name).news()
+        versions = [int((left.document or {}).get("version", 0))]
+        self.version = max(versions + [change.version for change in left.changes])
+
+    def replace(self, document: Mapping[str, Any]) -> None:
+        """Write the whole document; its `version` is raised if it would not grow."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.version = max(int(document["version"]), self.version + 1)
+        earlier = self._log
+        log = self._folder / f"{self._name}.{self.version}.log"
+        log.write_bytes(b"")
+        replace(
+            self._folder / f"{self._name}.json",
+            {**document, "version": self.version, "log": log.name},
+        )
+        self._log, self._lines = log, 0
+        for old in self._folder.glob(f"{self._name}.*.log"):
+            # A reader may still be at the end of the last one.
+            if old not in (log, earlier):
+                old.unlink(missing_ok=True)
+
+    def append(self, entries: Mapping[str, Mapping[str, Any] | None]) -> bool:
+        """Log the entries as they are now. False: it is time to replace the document instead."""
+        if self._log is None or self._lines + len(entries) > LOG_LINES:
+            return False
+        lines = []
+        for key, entry in entries.items():
+            self.version += 1
+            lines.append(json.dumps({"version": self.version, "key": key, "entry": entry}) + "\n")
+        with self._log.open("ab") as log:
+            log.write("".join(lines).encode())
+        self._lines += len(lines)
+        return True
+
+
+@dataclass
+class MapReader:
+    """Reads one document and its log, from where the last look ended."""
+
+    folder: Path
+    name: str
+    _seen: tuple[int, int, int] | None = None
+    _log: Path | None = None
+    _offset: int = 0
+    _version: int = field(default=-1)
+
+    def news(self) -> News:
+        """What is new since the last call: two `stat` calls when nothing is."""
+        path = self.folder / f"{self.name}.json"
+        try:
+            status = os.stat(path)
+            seen = (status.st_mtime_ns, status.st_ino, status.st_size)
+            document = json.loads(path.read_bytes()) if seen != self._seen else None
+            if document is not None:
+                log = document.get("log")
+                self._log = self.folder / log if log else None
+                self._offset, self._seen = 0, seen
+        except (OSError, ValueError):
+            document = None
+        changes = tuple(self._changes())
+        return News(document, changes) if document is not None or changes else NOTHING
+
+    def _changes(self) -> Iterator[Change]:
+        if self._log is None:
+            return
+        try:
+            if os.stat(self._log).st_size == self._offset:
+                return
+            with self._log.open("rb") as log:
+                log.seek(self._offset)
+                fresh = log.read()
+        except OSError:
+            return
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            content = json.loads(line)
+            yield Change(content["version"], content["key"], content["entry"])
+
+
+class Watched(Generic[T]):
+    """A document's parsed content, never older than LOOK_SECONDS. Right under threads: one looks,
+    the others go on with what is known."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        parse: Callable[[Mapping[str, Any]], T],
+        empty: T,
+        change: Callable[[T, tuple[Change, ...]], T] | None = None,
+    ) -> None:
+        self._reader = MapReader(folder, name)
+        self._parse = parse
+        self._change = change
+        self._value = empty
+        self._look_at = 0.0
+        self._looking = threading.Lock()
+
+    def current(self) -> T:
+        """The newest good content; `empty` until there has been one."""
+        now = time.monotonic()
+        if now >= self._look_at and self._looking.acquire(blocking=False):
+            try:
+                self._look()
+                self._look_at = now + LOOK_SECONDS
+            finally:
+                self._looking.release()
+        return self._value
+
+    def _look(self) -> None:
+        news = self._reader.news()
+        try:
+            if news.document is not None:
+                self._value = self._parse(news.document)
+            if news.changes and self._change is not None:
+                self._value = self._change(self._value, news.changes)
+        except (ValueError, KeyError, TypeError, RegionsError):
+            return
+
+
+def replace(path: Path, document: Any) -> None:
+    """Replace a JSON file by rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(json.dumps(document))
+    beside.rename(path)

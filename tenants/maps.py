@@ -1,0 +1,70 @@
+"""The map as this process' region has it: who is where, and who writes, from memory.
+
+Guarantees an answer without a query or a wait, some milliseconds old at most: the last good copy of
+each file stays in force while its newer one is missing or broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from regions.current import deployment
+from regions.deployment import Deployment
+from regions.mapfile import Watched
+from regions.topology import Lease, Topology, parse_leases, parse_topology
+from tenants.directory import Directory, DirectoryFile
+
+
+class RegionMap:
+    """The directory, the topology and the writers, as one region's agent published them."""
+
+    def __init__(self, folder: Path, regions: frozenset[str]) -> None:
+        self.directories = DirectoryFile(folder)
+        self._topology = Watched(
+            folder,
+            "topology",
+            lambda document: parse_topology(document, regions),
+            Topology(),
+        )
+        none: Mapping[str, Lease] = {}
+        self._leases = Watched(folder, "leases", parse_leases, none)
+
+    def directory(self) -> Directory:
+        return self.directories.current()
+
+    def topology(self) -> Topology:
+        return self._topology.current()
+
+    def lease(self, cell: str) -> Lease | None:
+        return self._leases.current().get(cell)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the region's agent has published the cells at least once."""
+        return bool(self.topology().cells)
+
+
+_known: tuple[Deployment, str, RegionMap] | None = None
+
+
+def region_map() -> RegionMap:
+    """The map of the region this process belongs to."""
+    global _known
+    where, region = settings.MERIDIAN_DEPLOYMENT, here()
+    if _known is None or _known[0] is not where or _known[1] != region:
+        site = deployment().region(region)
+        made = RegionMap(site.map_dir, frozenset(deployment().regions))
+        _known = (deployment(), region, made)
+    return _known[2]
+
+
+def here() -> str:
+    """The region this process belongs to."""
+    region: str | None = settings.MERIDIAN_REGION
+    if region is None:
+        raise ImproperlyConfigured("This process belongs to no region: set MERIDIAN_REGION.")
+    return region

@@ -1,0 +1,139 @@
+"""A reader of the map sees whole documents and whole lines, and nothing older than before."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regions import mapfile
+from regions.mapfile import MapReader, MapWriter, Watched
+
+Entries = dict[str, Any]
+
+KEYS = st.sampled_from("abcd")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.dictionaries(KEYS, st.none() | st.integers(0, 9))),
+        st.just(("replace", {})),
+        st.just(("restart", {})),
+        st.just(("read", {})),
+    ),
+    max_size=30,
+)
+
+
+def document(entries: Entries, version: int = 0) -> dict[str, Any]:
+    return {"version": version, "entries": dict(entries)}
+
+
+def watched(folder: Path) -> Watched[tuple[int, Entries]]:
+    def change(value, changes):
+        version, entries = value
+        entries = dict(entries)
+        for each in changes:
+            assert each.version > version
+            version = each.version
+            entries.pop(each.key, None)
+            if each.entry is not None:
+                entries[each.key] = each.entry
+        return version, entries
+
+    return Watched(folder, "d", lambda doc: (doc["version"], doc["entries"]), (-1, {}), change)
+
+
+@given(STEPS)
+def test_a_reader_sees_what_was_written_last_and_versions_only_grow(steps) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        writer, reader = MapWriter(Path(folder), "d"), watched(Path(folder))
+        truth: Entries = {}
+        writer.replace(document(truth))
+        seen = -1
+        for verb, entries in [*steps, ("read", {})]:
+            truth = {key: value for key, value in {**truth, **entries}.items() if value is not None}
+            if verb == "restart":
+                writer = MapWriter(Path(folder), "d")
+                assert not writer.append({"a": 1}), "a new writer starts with a whole document"
+            if verb in ("restart", "replace"):
+                writer.replace(document(truth))
+            elif verb == "append":
+                assert writer.append(entries)
+            else:
+                version, known = reader.current()
+                assert known == truth
+                assert version >= seen
+                seen = version
+
+
+def test_a_line_counts_once_its_end_is_written(tmp_path: Path) -> None:
+    writer, reader = MapWriter(tmp_path, "d"), MapReader(tmp_path, "d")
+    writer.replace(document({}))
+    assert reader.news().document is not None
+    (log,) = tmp_path.glob("d.*.log")
+    with log.open("ab") as half:
+        half.write(b'{"version": 2, "key": "a", "en')
+        half.flush()
+        assert not reader.news()
+        half.write(b'try": {"n": 1}}\n')
+    (change,) = reader.news().changes
+    assert (change.key, change.entry) == ("a", {"n": 1})
+    assert not reader.news()
+
+
+def test_after_many_changes_the_document_is_written_anew(tmp_path: Path) -> None:
+    writer = MapWriter(tmp_path, "d")
+    writer.replace(document({}))
+    entries = {str(number): {} for number in range(mapfile.LOG_LINES)}
+    assert writer.append(entries)
+    assert not writer.append({"one": {}})
+    assert not writer.append(entries)
+    for _ in range(4):
+        writer.replace(document({}))
+    assert len(list(tmp_path.glob("d.*.log"))) <= 2
+
+
+def test_a_look_is_at_most_so_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(mapfile.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(mapfile, "LOOK_SECONDS", 0.005)
+    writer, reader = MapWriter(tmp_path, "d"), watched(tmp_path)
+    writer.replace(document({"a": 1}))
+    assert reader.current()[1] == {"a": 1}
+    writer.append({"a": 2})
+    now[0] += 0.004
+    assert reader.current()[1] == {"a": 1}
+    now[0] += 0.001
+    assert reader.current()[1] == {"a": 2}
+
+
+def test_threads_that_look_together_lose_no_change(tmp_path: Path) -> None:
+    writer, reader = MapWriter(tmp_path, "d"), watched(tmp_path)
+    writer.replace(document({}))
+    stop = threading.Event()
+    older: list[tuple[int, int]] = []
+
+    def look() -> None:
+        last = -1
+        while not stop.is_set():
+            version, _ = reader.current()
+            if version < last:
+                older.append((last, version))
+            last = version
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(300):
+        if number % 50 == 49:
+            writer.replace(document({str(key): key for key in range(number)}))
+        assert writer.append({str(number): number})
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert older == []
+    assert reader.current()[1] == {str(number): number for number in range(300)}
