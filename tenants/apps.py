@@ -6,6 +6,6 @@ class TenantsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from tenants import connections
+        from tenants import checks, connections  # noqa: F401 (registers)
 
         connections.install()

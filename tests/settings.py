@@ -30,3 +30,6 @@ os.environ["MERIDIAN_DIR"] = str(_state)
 os.environ.pop("MERIDIAN_REGION", None)
 
 from config.settings import *  # noqa: E402, F403
+
+TENANT_APPS = [*TENANT_APPS, "tests.tenants.shop"]  # noqa: F405
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.tenants.shop"]  # noqa: F405

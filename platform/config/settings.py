@@ -63,6 +63,10 @@ MERIDIAN_LOCAL_TABLES = frozenset(
     }
 )
 
+# PostgreSQL extensions that your apps' migrations ask for. A migration can't make them: they belong
+# to the database, and in a schema cell a migration works for one tenant.
+MERIDIAN_EXTENSIONS: list[str] = []
+
 # --- Databases -------------------------------------------------------------------------------
 # `default` is the tenant's cell while one is in scope (tenants/connections.py); `control` never.
 DATABASES: dict[str, dict[str, Any]] = {

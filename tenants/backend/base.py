@@ -18,6 +18,7 @@ from tenants.backend.cursor import TenantCursor
 from tenants.backend.features import DatabaseFeatures
 from tenants.backend.introspection import DatabaseIntrospection
 from tenants.backend.operations import DatabaseOperations
+from tenants.backend.schema import DatabaseSchemaEditor
 from tenants.context import current_tenant_or_none
 from tenants.directory import TenantRecord
 
@@ -28,6 +29,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     features_class = DatabaseFeatures
     introspection_class = DatabaseIntrospection
     ops_class = DatabaseOperations
+    SchemaEditorClass = DatabaseSchemaEditor
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)

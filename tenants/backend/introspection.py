@@ -6,7 +6,22 @@ from typing import Any
 
 from django.db.backends.postgresql import introspection
 
-HIDDEN_COLUMNS = frozenset({"tenant_id", "_born", "_stamp", "_fields", "_base"})
+FABRIC_COLUMNS = frozenset({"_born", "_stamp", "_fields", "_base"})
+HIDDEN_COLUMNS = FABRIC_COLUMNS | {"tenant_id"}
+
+# A reference across shared tables is (tenant, key): Django's own query looks at the first only.
+_RELATIONS = """
+SELECT own.attname, target.relname, theirs.attname
+  FROM pg_constraint con
+  JOIN pg_class c ON c.oid = con.conrelid
+  JOIN pg_class target ON target.oid = con.confrelid
+  JOIN pg_attribute own
+    ON own.attrelid = c.oid AND own.attnum = con.conkey[cardinality(con.conkey)]
+  JOIN pg_attribute theirs
+    ON theirs.attrelid = target.oid AND theirs.attnum = con.confkey[cardinality(con.confkey)]
+ WHERE c.relname = %s AND con.contype = 'f' AND c.relnamespace = target.relnamespace
+   AND pg_catalog.pg_table_is_visible(c.oid)
+"""
 
 
 class DatabaseIntrospection(introspection.DatabaseIntrospection):
@@ -14,34 +29,37 @@ class DatabaseIntrospection(introspection.DatabaseIntrospection):
 
     def get_table_description(self, cursor: Any, table_name: str) -> list[Any]:
         columns = super().get_table_description(cursor, table_name)
-        if self._is_ours(column.name for column in columns):
-            columns = [column for column in columns if column.name not in HIDDEN_COLUMNS]
-        return columns
+        return [column for column in columns if column.name not in self._hidden]
 
     def get_constraints(self, cursor: Any, table_name: str) -> dict[str, Any]:
         """Keys and indexes without the tenant that leads them: what migrations look for."""
-        constraints = super().get_constraints(cursor, table_name)
+        constraints = {
+            name: constraint
+            for name, constraint in super().get_constraints(cursor, table_name).items()
+            if not constraint["columns"] or not self._hidden.issuperset(constraint["columns"])
+        }
         if not self.connection.shares_tables:
             return constraints
+        relations = self.get_relations(cursor, table_name)
         for constraint in constraints.values():
             columns = constraint["columns"]
             if columns and columns[0] == "tenant_id" and len(columns) > 1:
-                constraint["columns"] = columns[1:]
+                # Django writes a lone expression as no columns at all.
+                constraint["columns"] = columns[1:] if columns[1:] != [None] else []
                 if constraint.get("orders"):
-                    constraint["orders"] = constraint["orders"][1:]
+                    constraint["orders"] = constraint["orders"][1:] if columns[1:] != [None] else []
+                if constraint["foreign_key"]:
+                    column, table = relations[columns[-1]]
+                    constraint["foreign_key"] = (table, column)
         return constraints
 
     def get_relations(self, cursor: Any, table_name: str) -> dict[str, tuple[str, str]]:
-        relations = super().get_relations(cursor, table_name)
-        return {column: to for column, to in relations.items() if column not in HIDDEN_COLUMNS}
+        if not self.connection.shares_tables:
+            return super().get_relations(cursor, table_name)
+        cursor.execute(_RELATIONS, [table_name])
+        return {column: (theirs, table) for column, table, theirs in cursor.fetchall()}
 
-    def get_primary_key_columns(self, cursor: Any, table_name: str) -> list[str] | None:
-        columns = super().get_primary_key_columns(cursor, table_name)
-        if columns and self.connection.shares_tables:
-            columns = [column for column in columns if column not in HIDDEN_COLUMNS]
-        return columns
-
-    def _is_ours(self, names: Any) -> bool:
-        """Only cells and the control database have these columns; an app may use the names."""
-        found = set(names)
-        return "_stamp" in found or (self.connection.shares_tables and "tenant_id" in found)
+    @property
+    def _hidden(self) -> frozenset[str]:
+        """An app may have a `tenant_id` of its own where tenants don't share tables."""
+        return HIDDEN_COLUMNS if self.connection.shares_tables else FABRIC_COLUMNS

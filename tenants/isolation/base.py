@@ -20,7 +20,7 @@ from regions.current import deployment
 from regions.replication import capture
 from regions.topology import CellSpec
 from tenants.directory import TenantRecord
-from tenants.isolation import blueprint, tenancy
+from tenants.isolation import blueprint, extensions, tenancy
 from tenants.isolation.catalog import REFERENCE_TABLES, read_tables
 from tenants.isolation.migrating import is_fresh, migrate
 from tenants.isolation.owner import Connection, owner, run_all
@@ -52,6 +52,7 @@ class Isolation(ABC):
                 tenancy.install(connection, key)
             with cells.administrator(deployment(), region, self.spec.database) as administrator:
                 tenancy.hide_activity(administrator)
+                extensions.install(administrator, settings.MERIDIAN_EXTENSIONS)
 
     @abstractmethod
     def prepare_tenant(self, tenant: TenantRecord, progress: Progress) -> None:

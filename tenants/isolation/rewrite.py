@@ -1,8 +1,8 @@
 """How tables become tables that tenants share: pure, from the catalog to SQL.
 
-Every key and index leads with the tenant, and every foreign key carries it, so that uniqueness
-is a tenant's own and the database itself refuses a reference across tenants. What already does is
-left alone: running it again after a migration handles only what the migration brought.
+Every key, exclusion and index leads with the tenant, and every foreign key carries it, so that
+uniqueness is a tenant's own and the database itself refuses a reference across tenants. What
+already does is left alone: running it again after a migration handles only what it brought.
 """
 
 from __future__ import annotations
@@ -15,6 +15,14 @@ TENANT_COLUMN = "tenant_id"
 
 # Parsed, not verified: the policy's WITH CHECK verifies the signature, once a statement.
 _CLAIMED = "nullif(split_part(current_setting('meridian.context', true), '.', 1), '')::uuid"
+
+ADD_TENANT = (
+    f"ALTER TABLE {{table}} ADD COLUMN IF NOT EXISTS {TENANT_COLUMN} uuid NOT NULL"
+    f" DEFAULT {_CLAIMED}"
+)
+
+# Access methods that take one column only, and which do the same with the tenant in front.
+LEADABLE = {"spgist": "gist", "hash": "btree"}
 
 
 def quote(name: str) -> str:
@@ -33,15 +41,14 @@ def share_tables(tables: Iterable[Table]) -> list[str]:
     for table in every:
         name = qualified(table)
         if TENANT_COLUMN not in table.columns:
-            columns.append(
-                f"ALTER TABLE {name} ADD COLUMN {TENANT_COLUMN} uuid NOT NULL DEFAULT {_CLAIMED}"
-            )
+            columns.append(ADD_TENANT.format(table=name))
         for key in simple_constraints(table, shared):
             if key.kind == "f":
                 drops.append(_drop(name, key))
                 references.append(_add(name, key, _reference(table, key)))
             else:
-                keys += [_drop(name, key), _add(name, key, _lead(key.definition))]
+                lead = _lead_exclusion if key.kind == "x" else _lead
+                keys += [_drop(name, key), _add(name, key, lead(key.definition))]
         for index in simple_indexes(table):
             indexes += [
                 f"DROP INDEX {quote(table.schema)}.{quote(index.name)}",
@@ -57,12 +64,13 @@ def simple_constraints(table: Table, shared: set[str]) -> Iterator[Constraint]:
     for key in table.constraints:
         if key.kind == "f" and key.target not in shared:
             continue
-        if key.kind != "x" and TENANT_COLUMN not in key.columns:
+        if TENANT_COLUMN not in key.columns:
             yield key
 
 
 def simple_indexes(table: Table) -> Iterator[Index]:
-    """B-trees that do not lead with the tenant; other methods can't be led by a plain column."""
+    """B-trees that do not lead with the tenant. Other methods stay as they are: a policy lets them
+    be used, or not, whatever leads them (docs/adr/0008)."""
     for index in table.indexes:
         if index.method == "btree" and index.first_column != TENANT_COLUMN:
             yield index
@@ -80,6 +88,13 @@ def _lead(definition: str) -> str:
     """`UNIQUE (a) DEFERRABLE` → `UNIQUE (tenant_id, a) DEFERRABLE`."""
     head, bracket, rest = definition.partition("(")
     return f"{head}{bracket}{TENANT_COLUMN}, {rest}"
+
+
+def _lead_exclusion(definition: str) -> str:
+    """`EXCLUDE USING gist (a WITH &&)` → `EXCLUDE USING gist (tenant_id WITH =, a WITH &&)`."""
+    head, bracket, rest = definition.partition(" (")
+    keyword, _, method = head.rpartition(" ")
+    return f"{keyword} {LEADABLE.get(method, method)}{bracket}{TENANT_COLUMN} WITH =, {rest}"
 
 
 def _lead_index(definition: str) -> str:

@@ -11,7 +11,7 @@ from regions.topology import CellSpec
 from tenants.context import tenant_scope
 from tenants.databases import cell_alias
 from tenants.directory import TenantRecord
-from tenants.isolation.base import secure
+from tenants.isolation.base import missing, secure
 from tenants.isolation.modes import isolation_of
 from tenants.isolation.owner import owner
 from tenants.seams import cell_spec
@@ -80,7 +80,14 @@ def test_a_table_that_a_migration_brings_is_isolated_with_its_keys(spec: CellSpe
                 kind_id integer REFERENCES django_content_type (id)
             );
             CREATE UNIQUE INDEX late_open ON late (lower(code)) WHERE parent_id IS NULL;
-            CREATE INDEX late_like ON late (code varchar_pattern_ops)
+            CREATE INDEX late_like ON late (code varchar_pattern_ops);
+            ALTER TABLE late
+                ADD COLUMN period daterange, ADD COLUMN facts jsonb,
+                ADD CONSTRAINT late_once EXCLUDE USING spgist (period WITH &&)
+                    WHERE (code <> 'x') DEFERRABLE,
+                ADD CONSTRAINT late_same EXCLUDE USING hash (code WITH =),
+                ADD CONSTRAINT late_null UNIQUE NULLS NOT DISTINCT (period) INCLUDE (code);
+            CREATE INDEX late_facts ON late USING gin (facts)
             """
         )
         try:
@@ -103,6 +110,16 @@ def test_a_table_that_a_migration_brings_is_isolated_with_its_keys(spec: CellSpe
                 " ON DELETE SET NULL (parent_id)"
             )
             assert keys["late_kind_id_fkey"].startswith("FOREIGN KEY (kind_id) REFERENCES django_")
+            assert keys["late_once"] == (
+                "EXCLUDE USING gist (tenant_id WITH =, period WITH &&)"
+                " WHERE (((code)::text <> 'x'::text)) DEFERRABLE"
+            )
+            assert keys["late_same"] == "EXCLUDE USING btree (tenant_id WITH =, code WITH =)"
+            assert keys["late_null"] == (
+                "UNIQUE NULLS NOT DISTINCT (tenant_id, period) INCLUDE (code)"
+            )
+            assert indexes["late_facts"].endswith("USING gin (facts)")
+            assert missing(connection, "public", None) == []
             unique = "(tenant_id, lower((code)::text)) WHERE (parent_id IS NULL)"
             assert indexes["late_open"].endswith(unique)
             assert indexes["late_like"].endswith("(tenant_id, code varchar_pattern_ops)")

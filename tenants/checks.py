@@ -1,0 +1,33 @@
+"""What an app may not do, found before a cell is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.core.checks import CheckMessage, Error, register
+
+from tenants.backend.introspection import HIDDEN_COLUMNS
+from tenants.router import tenant_labels
+
+
+@register
+def columns_are_free(
+    app_configs: Sequence[AppConfig] | None = None, **options: Any
+) -> list[CheckMessage]:
+    """A tenant table has columns of the platform's: no model may use their names."""
+    configs = apps.get_app_configs() if app_configs is None else app_configs
+    return [
+        Error(
+            f"The column {field.column!r} is the platform's own.",
+            hint=f'Give the field another column: db_column="{field.column}_".',
+            obj=field,
+            id="tenants.E001",
+        )
+        for config in configs
+        if config.label in tenant_labels()
+        for model in config.get_models(include_auto_created=True)
+        for field in model._meta.local_fields
+        if field.column in HIDDEN_COLUMNS
+    ]
