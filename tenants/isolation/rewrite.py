@@ -70,7 +70,7 @@ def simple_constraints(table: Table, shared: set[str]) -> Iterator[Constraint]:
 
 def simple_indexes(table: Table) -> Iterator[Index]:
     """B-trees that do not lead with the tenant. Other methods stay as they are: a policy lets them
-    be used, or not, whatever leads them (docs/adr/0008)."""
+    be used, or not, whatever leads them (docs/adr/0009)."""
     for index in table.indexes:
         if index.method == "btree" and index.first_column != TENANT_COLUMN:
             yield index

@@ -149,11 +149,20 @@ class Cell:
                 capture.attach(
                     connection,
                     schema,
-                    node=1,
                     tenant=tenant.id if tenant else None,
                     local_tables=settings.MERIDIAN_LOCAL_TABLES,
                 )
         self.state = after
+
+    def tables_without_a_kept_key(self) -> list[str]:
+        with owner(self.spec, HOME) as connection:
+            rows = connection.execute(
+                "SELECT rel FROM fabric.relation WHERE split_part(rel, '.', 1) = ANY(%s)"
+                " AND to_regclass(rel) IS NOT NULL AND NOT EXISTS (SELECT FROM pg_trigger"
+                " WHERE tgrelid = to_regclass(rel) AND tgname = 'fabric_keep_key')",
+                ([schema for schema, _ in self.schemas()],),
+            )
+            return [row[0] for row in rows]
 
     def definitions(self) -> Counter[str]:
         """What constraints and indexes say: Django gives some other names on the way back."""
@@ -199,6 +208,7 @@ def test_structure_changes_under_rows_and_back(cell: Cell):
     for tenant in cell.tenants:
         with tenant_scope(tenant):
             use_what_was_changed(cell)
+    assert cell.tables_without_a_kept_key() == []
     # Backwards: every constraint is found by what its columns say.
     roll_back(cell, CHANGED, added)
     assert differences(cell.definitions(), when_added) == []
