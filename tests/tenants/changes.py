@@ -1,4 +1,4 @@
-"""Changes of the shop's structure, in two steps: what is added, then what is changed and removed."""
+"""Changes of the shop's structure in two steps: what is added; what is changed and removed."""
 
 from __future__ import annotations
 

@@ -15,11 +15,14 @@ import pytest
 from regions import bootstrap, cells
 from regions.deployment import APP_ROLE, CONTROL_CELL, Deployment
 from regions.models import Region
+from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.lifecycle import create_cell, provision
 from tenants.models import Tenant
 from tenants.seams import record_for
 from tests.tenants.appliers import applying
+from tests.tenants.shop import rows
+from tests.tenants.shop.models import Supplier
 
 MODES = ("shared", "schema", "dedicated")
 HOME = "eu-west"
@@ -76,6 +79,20 @@ def pair(
 ) -> tuple[TenantRecord, TenantRecord]:
     """Two tenants, in each mode in turn."""
     return tenants[request.param]
+
+
+@pytest.fixture
+def pair_with_rows(
+    pair: tuple[TenantRecord, TenantRecord],
+) -> tuple[TenantRecord, TenantRecord]:
+    """The first has nothing in its shop; the second has rows that look like the first one's."""
+    for tenant in pair:
+        with tenant_scope(tenant):
+            rows.clear()
+    with tenant_scope(pair[1]):
+        Supplier.objects.create(code="acme", name="Theirs")
+        rows.make(5)
+    return pair
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from tenants.backend.introspection import HIDDEN_COLUMNS
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
-from tests.tenants.shop.models import Booking, Employee, Note, Person, Place, Product, Supplier
+from tests.tenants.shop import rows
+from tests.tenants.shop.models import Booking, Employee, Place, Product, Supplier
 
 Pair = tuple[TenantRecord, TenantRecord]
 MORNING = DateTimeTZRange(datetime(2026, 1, 1, 8, tzinfo=UTC), datetime(2026, 1, 1, 12, tzinfo=UTC))
@@ -26,9 +27,7 @@ NOON = DateTimeTZRange(datetime(2026, 1, 1, 11, tzinfo=UTC), datetime(2026, 1, 1
 def cleared(pair: Pair) -> Pair:
     for tenant in pair:
         with tenant_scope(tenant):
-            Product.objects.update(replaces=None)
-            for model in (Place, Note, Product, Supplier, Booking, Employee, Person):
-                model._default_manager.all().delete()
+            rows.clear()
     return pair
 
 
