@@ -22,9 +22,8 @@ from regions.errors import RegionsError
 from tenants.databases import control_writer_alias
 from tenants.errors import TenantsError
 from tenants.lifecycle import provision
-from tenants.limits import watchdog
+from tenants.limits import rounds
 from tenants.models import Operation
-from tenants.seams import local_directory
 
 # A running operation reports at least this often; a silent one has lost its worker.
 SILENCE = timedelta(minutes=5)
@@ -65,16 +64,22 @@ def resume_operations() -> int:
     return len(found)
 
 
-@shared_task(name="tenants.tasks.watch_statements")  # type: ignore[untyped-decorator]
-def watch_statements() -> int:
-    """End this region's statements that run longer than their tenant may; returns how many."""
-    allowed = {
-        tenant.id: tenant.limits.statement_ms
-        for tenant in local_directory().current().by_slug.values()
-        if tenant.limits.statement_ms is not None
-    }
-    region: str = settings.MERIDIAN_REGION or next(iter(deployment().regions))
-    return watchdog.watch(deployment(), region, allowed)
+@shared_task(name="tenants.tasks.watch_limits")  # type: ignore[untyped-decorator]
+def watch_limits() -> int:
+    """End statements that run too long, put changed quotas in force."""
+    return rounds.watch_region(deployment(), settings.MERIDIAN_REGION or "")
+
+
+@shared_task(name="tenants.tasks.meter")  # type: ignore[untyped-decorator]
+def meter() -> int:
+    """Measure what this region's tenants hold."""
+    return rounds.meter_region(deployment(), settings.MERIDIAN_REGION or "")
+
+
+@shared_task(name="tenants.tasks.report_usage")  # type: ignore[untyped-decorator]
+def report_usage() -> int:
+    """Bring this region's counts to the control cell."""
+    return rounds.report_usage(settings.MERIDIAN_REGION or "")
 
 
 def _take(operation_id: UUID) -> Operation | None:

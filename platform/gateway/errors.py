@@ -6,6 +6,7 @@ was certainly not applied (retry) from what may have been (look first).
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 FENCED_SQLSTATE = "MDF01"
 STATEMENT_TIMEOUT = "57014"
+OVER_QUOTA = "MQT01"
 _LOST_CONNECTION = ("08", "57P")
 _CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 
@@ -59,6 +61,8 @@ def database_problem(error: Error, *, committing: bool = False) -> HttpResponse 
         )
     if state is None:
         return None
+    if state == OVER_QUOTA:
+        return _over_quota(error)
     return _by_state(state)
 
 
@@ -93,6 +97,25 @@ def _statement_timeout() -> HttpResponse:
         limit="statement_ms",
         allowed=allowed,
         plan=tenant.plan,
+    )
+
+
+def _over_quota(error: Error) -> HttpResponse:
+    """Which quota, and how much of it is used: numbers that the database itself counted."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    told = json.loads(diagnosis.message_detail) if diagnosis else {}
+    what, used, allowed = told.get("what", "rows"), told.get("used"), told.get("allowed")
+    LIMITED.labels(region=here(), limit=what).inc()
+    tenant = current_tenant_or_none()
+    return problem(
+        "quota-exceeded",
+        507,
+        f"{used} of {allowed} {what} are in use; nothing was added. Delete something, or ask the "
+        "operator for more.",
+        limit=what,
+        used=used,
+        allowed=allowed,
+        plan=tenant.plan if tenant else "",
     )
 
 

@@ -10,6 +10,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from tenants.limits.tally import tally_of
+
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
 
@@ -52,12 +54,14 @@ COUNTED_ALONE = Counter(
     registry=REGISTRY,
 )
 
+# Too many requests, and a quota that is used up.
+REFUSED_BY_LIMIT = frozenset({429, 507})
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class MetricsMiddleware:
-    """Counts and times every request, refused ones included."""
+    """Counts and times every request, refused ones included; tenants' also for their usage."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
@@ -65,10 +69,15 @@ class MetricsMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
         response = self._get_response(request)
+        seconds = time.perf_counter() - started
         region = settings.MERIDIAN_REGION or "none"
         method = request.method if request.method in _METHODS else "OTHER"
-        LATENCY.labels(region=region, method=method).observe(time.perf_counter() - started)
+        LATENCY.labels(region=region, method=method).observe(seconds)
         REQUESTS.labels(region=region, method=method, status=response.status_code).inc()
+        tenant = getattr(request, "tenant", None)
+        if tenant is not None:
+            refused = response.status_code in REFUSED_BY_LIMIT
+            tally_of(region).count(tenant.id, seconds, refused=refused)
         return response
 
 

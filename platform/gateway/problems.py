@@ -38,6 +38,7 @@ TITLES = {
     "unauthorized": "The request is not authorized",
     "method-not-allowed": "The method is not allowed here",
     "too-many-requests": "The tenant's limit of requests is reached",
+    "quota-exceeded": "The tenant's quota is used up",
     "statement-timeout": "The database was not done in time; nothing was changed",
     "too-many-at-once": "The tenant's limit of requests at the same time is reached",
     "durability": "The requested durability is not possible",

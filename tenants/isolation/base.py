@@ -20,7 +20,7 @@ from regions.current import deployment
 from regions.replication import capture
 from regions.topology import CellSpec
 from tenants.directory import TenantRecord
-from tenants.isolation import blueprint, extensions, tenancy
+from tenants.isolation import blueprint, extensions, quota, tenancy
 from tenants.isolation.catalog import REFERENCE_TABLES, read_tables
 from tenants.isolation.migrating import is_fresh, migrate
 from tenants.isolation.owner import Connection, owner, run_all
@@ -50,6 +50,7 @@ class Isolation(ABC):
             key = deployment().context_key(self.spec.name)
             with owner(self.spec, region) as connection:
                 tenancy.install(connection, key)
+                quota.install(connection)
             with cells.administrator(deployment(), region, self.spec.database) as administrator:
                 tenancy.hide_activity(administrator)
                 extensions.install(administrator, settings.MERIDIAN_EXTENSIONS)
@@ -69,11 +70,23 @@ class Isolation(ABC):
             with owner(self.spec, region) as connection:
                 for schema, tenant in self._schemas(connection):
                     found += [f"{region}: {text}" for text in missing(connection, schema, tenant)]
+                    found += [
+                        f"{region}: {schema}.{name} has no check of quotas"
+                        for name in quota.unguarded(connection, schema)
+                    ]
         return found
 
     @abstractmethod
     def _schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
         """The schemas with tenant tables, and whose they are (None: all tenants')."""
+
+    def ensure_quotas(self, region: str) -> None:
+        """A replica that was made before there were quotas gets their check."""
+        with owner(self.spec, region) as connection:
+            if not quota.installed(connection):
+                quota.install(connection)
+                for schema, tenant in self._schemas(connection):
+                    quota.guard(connection, schema, shared=tenant is None)
 
     def build(self, schema: str, tenant: TenantRecord | None) -> None:
         """Tables, isolation, capture: in every replica, at once where it has been done before."""
@@ -113,6 +126,7 @@ class Isolation(ABC):
                 connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
             migrate(connection, self.spec, region, recording, schema=schema, tenant=tenant)
             secure(connection, schema, owned_by)
+            quota.guard(connection, schema, shared=tenant is None)
             capture.attach(
                 connection,
                 schema,

@@ -51,4 +51,4 @@ def store_of(region: str) -> Store:
 
 def local_store() -> Store:
     """The store of the region that this process belongs to."""
-    return store_of(settings.MERIDIAN_REGION)
+    return store_of(settings.MERIDIAN_REGION or next(iter(deployment().regions)))
