@@ -83,10 +83,8 @@ class Isolation(ABC):
     def ensure_quotas(self, region: str) -> None:
         """A replica that was made before there were quotas gets their check."""
         with owner(self.spec, region) as connection:
-            if not quota.installed(connection):
-                quota.install(connection)
-                for schema, tenant in self._schemas(connection):
-                    quota.guard(connection, schema, shared=tenant is None)
+            for schema, tenant in self._schemas(connection):
+                quota.guard(connection, schema, shared=tenant is None)
 
     def build(self, schema: str, tenant: TenantRecord | None) -> None:
         """Tables, isolation, capture: in every replica, at once where it has been done before."""
@@ -126,7 +124,6 @@ class Isolation(ABC):
                 connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
             migrate(connection, self.spec, region, recording, schema=schema, tenant=tenant)
             secure(connection, schema, owned_by)
-            quota.guard(connection, schema, shared=tenant is None)
             capture.attach(
                 connection,
                 schema,
@@ -149,6 +146,7 @@ def secure(connection: Connection, schema: str, tenant: UUID | None) -> None:
     statements += secure_tables(tables, tenant)
     statements += restrict_reference_tables(schema, present & REFERENCE_TABLES)
     run_all(connection, [*open_schema(schema), *statements])
+    quota.guard(connection, schema, shared=tenant is None)
 
 
 def missing(connection: Connection, schema: str, tenant: UUID | None) -> list[str]:

@@ -65,6 +65,8 @@ def unguarded(connection: Connection, schema: str) -> list[str]:
 
 def guard(connection: Connection, schema: str, *, shared: bool) -> None:
     """Put every table of the schema under the check, in one message."""
+    if not installed(connection):
+        install(connection)
     names = unguarded(connection, schema)
     if not names:
         return
