@@ -21,6 +21,7 @@ from regions.deployment import (
 )
 from regions.errors import NoWriter
 from regions.topology import CellSpec, Lease, TenancyMode, database_name, read_leases
+from tenants.backend.pool import process_pool
 
 # The control cell, whoever is in scope; what `default` is depends on that.
 CONTROL_ALIAS = "control"
@@ -105,9 +106,12 @@ def register(
 
 
 def close(alias: str) -> None:
-    """End this thread's connection, if it has one: a database can't be dropped under it."""
+    """End this thread's connection and the process' idle ones: a database can't be dropped under
+    them."""
     if alias in connections.settings:
-        connections[alias].close()
+        connection = connections[alias]
+        connection.close()
+        process_pool().forget(connection.pool_key)  # type: ignore[attr-defined]
 
 
 def _usual_region(spec: CellSpec) -> str:

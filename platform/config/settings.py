@@ -73,25 +73,24 @@ DATABASES: dict[str, dict[str, Any]] = {
     alias: control_database(MERIDIAN_DEPLOYMENT, MERIDIAN_REGION)
     for alias in ("default", "control")
 }
+# What differs from the usual bounds of a process' connections to cells (tenants/backend/pool.py).
+MERIDIAN_POOL: dict[str, Any] = {}
 DATABASE_ROUTERS = ["tenants.router.TenantRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Requests --------------------------------------------------------------------------------
 MIDDLEWARE = [
-    "gateway.metrics.MetricsMiddleware",
-    "gateway.middleware.RegionMiddleware",
-    "gateway.health.HealthMiddleware",
+    "gateway.front.front_middleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "gateway.middleware.TenantMiddleware",
-    "gateway.durability.DurabilityMiddleware",
+    "gateway.static.static_middleware",
+    "gateway.middleware.tenant_middleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "gateway.transactions.TransactionMiddleware",
+    "gateway.transactions.transaction_middleware",
 ]
 ROOT_URLCONF = "config.urls"
 MERIDIAN_TENANT_URLCONF = "config.urls_tenant"

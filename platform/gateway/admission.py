@@ -8,9 +8,10 @@ is left: `RateLimit-Policy` and `RateLimit` as in draft-ietf-httpapi-ratelimit-h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 
+from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from gateway.metrics import COUNTED_ALONE, LIMITED
@@ -22,6 +23,7 @@ from tenants.limits.values import Limits
 from tenants.maps import here
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+GetResponseAsync = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 def admitted(
@@ -30,25 +32,58 @@ def admitted(
     """The view's answer, or the refusal."""
     if not tenant.limits.admission:
         return get_response(request)
-    gate, region = gate_of(here()), here()
+    gate = gate_of(here())
     verdict = gate.enter(tenant)
-    if not verdict.shared:
-        COUNTED_ALONE.labels(region=region).inc()
-    if verdict.outcome is not Outcome.ADMITTED:
-        return _with_headers(_refusal(tenant, verdict, region), tenant.limits, verdict)
+    if refusal := _refused(tenant, verdict):
+        return refusal
     try:
         response = get_response(request)
     except BaseException:
         gate.leave(verdict)
         raise
+    if not _leaves_later(response, gate, verdict):
+        gate.leave(verdict)
+    return _with_headers(response, tenant.limits, verdict)
+
+
+async def admitted_async(
+    request: HttpRequest, tenant: TenantRecord, get_response: GetResponseAsync
+) -> HttpResponseBase:
+    """The same for an event loop, which does not wait for the region's store."""
+    if not tenant.limits.admission:
+        return await get_response(request)
+    gate = gate_of(here())
+    enter = sync_to_async(gate.enter, thread_sensitive=False)
+    leave = sync_to_async(gate.leave, thread_sensitive=False)
+    verdict = await enter(tenant)
+    if refusal := _refused(tenant, verdict):
+        return refusal
+    try:
+        response = await get_response(request)
+    except BaseException:
+        await leave(verdict)
+        raise
+    if not _leaves_later(response, gate, verdict):
+        await leave(verdict)
+    return _with_headers(response, tenant.limits, verdict)
+
+
+def _refused(tenant: TenantRecord, verdict: Verdict) -> HttpResponseBase | None:
+    if not verdict.shared:
+        COUNTED_ALONE.labels(region=here()).inc()
+    if verdict.outcome is Outcome.ADMITTED:
+        return None
+    return _with_headers(_refusal(tenant, verdict, here()), tenant.limits, verdict)
+
+
+def _leaves_later(response: HttpResponseBase, gate: Gate, verdict: Verdict) -> bool:
+    """Whether the request goes on as a stream: its slot is freed when that ends."""
     if response.streaming:
         # Django calls these when the server has sent the body, or has given it up.
         response._resource_closers.append(  # type: ignore[attr-defined]
             lambda: gate.leave(verdict)
         )
-    else:
-        gate.leave(verdict)
-    return _with_headers(response, tenant.limits, verdict)
+    return response.streaming
 
 
 @cache

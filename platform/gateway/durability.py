@@ -8,48 +8,70 @@ says `maybe`: the write is committed here and on its way, but nobody else has co
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+from asgiref.sync import sync_to_async
 from django.db import Error, connection
 from django.http import HttpRequest, HttpResponseBase
 
 from gateway.metrics import DURABILITY
 from gateway.problems import problem
-from gateway.transactions import SAFE_METHODS
-from tenants.context import current_tenant_or_none
+from tenants.context import current_tenant
 from tenants.maps import here, region_map
 
 HEADER = "X-Durability"
+LOCAL, REMOTE, MAYBE = "local", "remote", "maybe"
 WAIT_SECONDS = 5.0
 POLL_SECONDS = 0.003
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+GetResponseAsync = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
-class DurabilityMiddleware:
-    """Waits for a peer's confirmation where the request asks for it."""
+def durably(get_response: GetResponse) -> GetResponse:
+    """`get_response` for a tenant's write, which waits for a peer where the request asks for it."""
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self._get_response = get_response
+    def serve(request: HttpRequest) -> HttpResponseBase:
+        wanted = request.headers.get(HEADER, LOCAL).lower()
+        if refusal := _refused(wanted):
+            return refusal
+        response = get_response(request)
+        if wanted == REMOTE and response.status_code < 300 and not confirmed():
+            wanted = MAYBE
+        return _told(response, wanted)
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        tenant = current_tenant_or_none()
-        if tenant is None or request.method in SAFE_METHODS:
-            return self._get_response(request)
-        wanted = request.headers.get(HEADER, "local").lower()
-        if wanted not in {"local", "remote"}:
-            return problem("durability", 400, f"{HEADER} is either local or remote.")
-        if wanted == "remote" and len(region_map().topology().cell(tenant.cell).regions) < 2:
-            return problem(
-                "durability", 400, f"Cell {tenant.cell} is in one region: use {HEADER}: local."
-            )
-        response = self._get_response(request)
-        if response.status_code < 300:
-            response[HEADER] = wanted
-            if wanted == "remote" and not confirmed():
-                response[HEADER] = "maybe"
-            if wanted == "remote":
-                DURABILITY.labels(region=here(), outcome=response[HEADER]).inc()
-        return response
+    return serve
+
+
+def durably_async(get_response: GetResponseAsync) -> GetResponseAsync:
+    """The same for an event loop: the wait is in the request's thread."""
+
+    async def serve(request: HttpRequest) -> HttpResponseBase:
+        wanted = request.headers.get(HEADER, LOCAL).lower()
+        if refusal := _refused(wanted):
+            return refusal
+        response = await get_response(request)
+        if wanted == REMOTE and response.status_code < 300 and not await _confirmed():
+            wanted = MAYBE
+        return _told(response, wanted)
+
+    return serve
+
+
+def _refused(wanted: str) -> HttpResponseBase | None:
+    if wanted not in {LOCAL, REMOTE}:
+        return problem("durability", 400, f"{HEADER} is either local or remote.")
+    cell = current_tenant().cell
+    if wanted == REMOTE and len(region_map().topology().cell(cell).regions) < 2:
+        return problem("durability", 400, f"Cell {cell} is in one region: use {HEADER}: local.")
+    return None
+
+
+def _told(response: HttpResponseBase, outcome: str) -> HttpResponseBase:
+    if response.status_code < 300:
+        response.headers[HEADER] = outcome
+        if outcome != LOCAL:
+            DURABILITY.labels(region=here(), outcome=outcome).inc()
+    return response
 
 
 def confirmed() -> bool:
@@ -68,3 +90,6 @@ def confirmed() -> bool:
                 time.sleep(POLL_SECONDS)
     except Error:
         return False
+
+
+_confirmed = sync_to_async(confirmed)

@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 
 from gateway.metrics import LIMITED
 from gateway.problems import problem
+from tenants.backend.pool import Saturated
 from tenants.context import current_tenant_or_none
 from tenants.maps import here
 
@@ -49,6 +50,8 @@ def database_problem(error: Error, *, committing: bool = False) -> HttpResponse 
     state = sqlstate(error)
     # Only names and codes are logged: the message quotes values.
     logger.warning("Database error %s (%s)", state, type(error).__name__)
+    if isinstance(error, Saturated):
+        return problem("saturated", 503, "Nothing was changed. Try again.", retry_after=1)
     if is_connection_error(error):
         if committing:
             return problem(

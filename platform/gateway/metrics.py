@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import cache
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
+from tenants.backend.pool import process_pool
 from tenants.limits.tally import tally_of
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -54,31 +57,56 @@ COUNTED_ALONE = Counter(
     registry=REGISTRY,
 )
 
+
+class PoolCollector(Collector):
+    """This process' connections to cells, read when somebody asks."""
+
+    def collect(self) -> Iterator[Metric]:
+        pool = process_pool()
+        used, idle = pool.counts()
+        region = settings.MERIDIAN_REGION or "none"
+        gauge = GaugeMetricFamily(
+            "meridian_pool_connections", "Connections to cells", labels=["region", "state"]
+        )
+        gauge.add_metric([region, "in_use"], used)
+        gauge.add_metric([region, "idle"], idle)
+        yield gauge
+        for name, text, value in (
+            ("waits", "Times that a request waited for a connection", pool.waited),
+            ("refusals", "Times that none became free", pool.refused),
+            ("recycled", "Connections given up because they knew many schemas", pool.recycled),
+        ):
+            counter = CounterMetricFamily(f"meridian_pool_{name}", text, labels=["region"])
+            counter.add_metric([region], value)
+            yield counter
+
+
+REGISTRY.register(PoolCollector())
+
 # Too many requests, and a quota that is used up.
 REFUSED_BY_LIMIT = frozenset({429, 507})
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
-class MetricsMiddleware:
-    """Counts and times every request, refused ones included; tenants' also for their usage."""
+@cache
+def _latency_of(region: str, method: str) -> Histogram:
+    return LATENCY.labels(region=region, method=method)
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self._get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        started = time.perf_counter()
-        response = self._get_response(request)
-        seconds = time.perf_counter() - started
-        region = settings.MERIDIAN_REGION or "none"
-        method = request.method if request.method in _METHODS else "OTHER"
-        LATENCY.labels(region=region, method=method).observe(seconds)
-        REQUESTS.labels(region=region, method=method, status=response.status_code).inc()
-        tenant = getattr(request, "tenant", None)
-        if tenant is not None:
-            refused = response.status_code in REFUSED_BY_LIMIT
-            tally_of(region).count(tenant.id, seconds, refused=refused)
-        return response
+@cache
+def _requests_of(region: str, method: str, status: int) -> Counter:
+    return REQUESTS.labels(region=region, method=method, status=status)
+
+
+def count(request: HttpRequest, status: int, seconds: float) -> None:
+    """One answered request; a tenant's also for its usage."""
+    region = settings.MERIDIAN_REGION or "none"
+    method = request.method if request.method in _METHODS else "OTHER"
+    _latency_of(region, method or "OTHER").observe(seconds)
+    _requests_of(region, method or "OTHER", status).inc()
+    tenant = getattr(request, "tenant", None)
+    if tenant is not None:
+        tally_of(region).count(tenant.id, seconds, refused=status in REFUSED_BY_LIMIT)
 
 
 def metrics_view(request: HttpRequest) -> HttpResponse:

@@ -1,21 +1,28 @@
 """Host → tenant → cell → may this region serve it? Decided from memory, before the body is read.
 
-Guarantees that a view runs with its tenant in context, in a region that holds the tenant's
-data, and (for a write) in the region that may write.
+Guarantees that a view (and what streams its response) runs with its tenant in context, in a region
+that holds the tenant's data, and (for a write) in the region that may write. Works under WSGI and
+ASGI alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.http.request import split_domain_port
+from django.utils.decorators import sync_and_async_middleware
 
 from gateway import handoff
-from gateway.admission import admitted
+from gateway.admission import admitted, admitted_async
+from gateway.durability import durably, durably_async
 from gateway.problems import problem
+from gateway.streams import in_scope
 from gateway.transactions import SAFE_METHODS
 from regions.current import deployment
 from regions.deployment import CONTROL_CELL
@@ -29,54 +36,78 @@ from tenants.limits.values import UNLIMITED
 from tenants.maps import RegionMap, here, region_map
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+GetResponseAsync = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
-class RegionMiddleware:
-    """Every response names the region that answered."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self._get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self._get_response(request)
-        response["X-Region"] = here()
-        return response
-
-
-class TenantMiddleware:
+@sync_and_async_middleware
+def tenant_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
     """Finds the tenant of the host, refuses what must not be served here, enters its scope."""
+    if iscoroutinefunction(get_response):
+        return _asynchronous(get_response)
+    return _synchronous(get_response)
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self._get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        known, region = region_map(), here()
-        host = host_of(request)
-        tenant = known.directory().by_host.get(host)
-        if tenant is None and host not in settings.MERIDIAN_CONSOLE_HOSTS:
-            return problem("unknown-host", 404, "Check the host name, or onboard the tenant.")
-        refusal = (tenant and inactive(tenant)) or refused(request, tenant, known, region)
-        if refusal:
+def _synchronous(get_response: GetResponse) -> GetResponse:
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        tenant, refusal = resolve(request)
+        if refusal is not None:
             return refusal
-        if tenant is not None:
-            request.urlconf = settings.MERIDIAN_TENANT_URLCONF
-        request.tenant = tenant  # type: ignore[attr-defined]
+        if tenant is None:
+            return get_response(request)
+        serve = get_response if request.method in SAFE_METHODS else durably(get_response)
         with tenant_scope(tenant):
-            if tenant is None or tenant.limits is UNLIMITED:
-                return self._get_response(request)
-            return admitted(request, tenant, self._get_response)
+            if tenant.limits is UNLIMITED:
+                return in_scope(tenant, serve(request))
+            return in_scope(tenant, admitted(request, tenant, serve))
+
+    return middleware
+
+
+def _asynchronous(get_response: GetResponseAsync) -> GetResponseAsync:
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        tenant, refusal = resolve(request)
+        if refusal is not None:
+            return refusal
+        if tenant is None:
+            return await get_response(request)
+        serve = get_response if request.method in SAFE_METHODS else durably_async(get_response)
+        with tenant_scope(tenant):
+            if tenant.limits is UNLIMITED:
+                return in_scope(tenant, await serve(request))
+            return in_scope(tenant, await admitted_async(request, tenant, serve))
+
+    return middleware
+
+
+def resolve(request: HttpRequest) -> tuple[TenantRecord | None, HttpResponse | None]:
+    """Whose request it is (None: the console's), and why it is not served here."""
+    known = region_map()
+    host = host_of(request)
+    tenant = known.directory().by_host.get(host)
+    request.tenant = tenant  # type: ignore[attr-defined]
+    if tenant is None and host not in settings.MERIDIAN_CONSOLE_HOSTS:
+        unknown = problem("unknown-host", 404, "Check the host name, or onboard the tenant.")
+        return None, unknown
+    if tenant is not None:
+        if tenant.state != "active":
+            return tenant, inactive(tenant)
+        request.urlconf = settings.MERIDIAN_TENANT_URLCONF
+    return tenant, refused(request, tenant, known, here())
 
 
 def host_of(request: HttpRequest) -> str:
     """The host without its port, in lower case."""
-    return split_domain_port(request.get_host())[0].rstrip(".")
+    return _plain_host(request.get_host())
 
 
-def inactive(tenant: TenantRecord) -> HttpResponse | None:
+@lru_cache(maxsize=10_000)
+def _plain_host(host: str) -> str:
+    return split_domain_port(host)[0].rstrip(".")
+
+
+def inactive(tenant: TenantRecord) -> HttpResponse:
     """The answer for a tenant that is not in use."""
     match tenant.state:
-        case "active":
-            return None
         case "suspended":
             return problem("tenant-suspended", 403, "Ask the operator to resume it.")
         case "moving":

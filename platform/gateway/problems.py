@@ -29,6 +29,7 @@ TITLES = {
     "fenced": "This region lost the right to write; nothing was changed",
     "map-not-loaded": "This region has no map yet",
     "database-unavailable": "This region's database does not answer",
+    "saturated": "This process has no connection to the database free",
     "outcome-unknown": "The connection was lost during the commit",
     "storage-full": "This region's database has no space left; nothing was changed",
     "busy": "Another request changed the same data; nothing was changed",

@@ -6,10 +6,13 @@ write that the database fenced can be handed to the new writer with its body.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.db import Error, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
 
 from gateway import handoff
 from gateway.errors import FENCED_SQLSTATE, database_problem, sqlstate
@@ -21,22 +24,28 @@ from tenants.maps import here, region_map
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+GetResponseAsync = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
-class TransactionMiddleware:
+@sync_and_async_middleware
+def transaction_middleware(
+    get_response: Callable[[HttpRequest], Any],
+) -> Callable[[HttpRequest], Any]:
     """Innermost: commits before anything is answered, and explains the database's refusals."""
+    make = _asynchronous if iscoroutinefunction(get_response) else _synchronous
+    middleware: Any = make(get_response)
+    middleware.process_exception = explain_exception
+    return middleware  # type: ignore[no-any-return]
 
-    def __init__(self, get_response: GetResponse) -> None:
-        self._get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        tenant = current_tenant_or_none()
-        if tenant is None or request.method in SAFE_METHODS:
-            return self._get_response(request)
+def _synchronous(get_response: GetResponse) -> GetResponse:
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        if request.method in SAFE_METHODS or current_tenant_or_none() is None:
+            return get_response(request)
         committing = False
         try:
             with transaction.atomic():
-                response = self._get_response(request)
+                response = get_response(request)
                 if response.status_code >= 400:
                     transaction.set_rollback(True)
                 else:
@@ -48,9 +57,43 @@ class TransactionMiddleware:
             return refusal
         return response
 
-    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Called by Django for what a view raised."""
-        return explain(request, error) if isinstance(error, Error) else None
+    return middleware
+
+
+def _asynchronous(get_response: GetResponseAsync) -> GetResponseAsync:
+    """The transaction is the request's thread's, where its ORM calls and synchronous views run. A
+    request that is cancelled is rolled back once the statement under way has ended."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        if request.method in SAFE_METHODS or current_tenant_or_none() is None:
+            return await get_response(request)
+        block = transaction.atomic()
+        leave = sync_to_async(block.__exit__)
+        committing = False
+        try:
+            await sync_to_async(block.__enter__)()
+            try:
+                response = await get_response(request)
+                if response.status_code >= 400:
+                    await sync_to_async(transaction.set_rollback)(True)
+            except BaseException as error:
+                await leave(type(error), error, error.__traceback__)
+                raise
+            committing = response.status_code < 400
+            await leave(None, None, None)
+        except Error as error:
+            refusal = explain(request, error, committing=committing)
+            if refusal is None:
+                raise
+            return refusal
+        return response
+
+    return middleware
+
+
+def explain_exception(request: HttpRequest, error: Exception) -> HttpResponse | None:
+    """Called by Django for what a view raised."""
+    return explain(request, error) if isinstance(error, Error) else None
 
 
 def explain(request: HttpRequest, error: Error, *, committing: bool = False) -> HttpResponse | None:

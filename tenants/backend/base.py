@@ -6,18 +6,21 @@ database and an operator's work without a tenant go out as they are.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django.db.backends.postgresql import base
 from psycopg import NotSupportedError
 
 from regions.current import deployment
+from regions.deployment import APP_ROLE
 from regions.topology import TenancyMode
 from tenants.backend.context import CellContext
 from tenants.backend.cursor import TenantCursor
 from tenants.backend.features import DatabaseFeatures
 from tenants.backend.introspection import DatabaseIntrospection
 from tenants.backend.operations import DatabaseOperations
+from tenants.backend.pool import Key, process_pool
 from tenants.backend.schema import DatabaseSchemaEditor
 from tenants.context import current_tenant_or_none
 from tenants.directory import TenantRecord
@@ -38,6 +41,69 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if place:
             key = deployment().context_key(place["cell"])
             self.cell_context = CellContext(place["cell"], place["role"], key)
+        # The owner's sessions change structure, and are nobody else's afterwards.
+        self._pooled = place is not None and place["role"] == APP_ROLE
+        self._by_schema = self._pooled and place is not None and place["mode"] == TenancyMode.SCHEMA
+        self._schema: str | None = None
+
+    @cached_property
+    def pool_key(self) -> Key:
+        """What its connections have in common."""
+        named = self.settings_dict
+        return named["HOST"], named["PORT"], named["NAME"], named["USER"]
+
+    def ensure_connection(self) -> None:
+        """Where tenants have schemas, another tenant's work goes to a connection that knows it."""
+        if self._by_schema and self.connection is not None and not self.in_atomic_block:
+            tenant = self.tenant
+            if tenant is not None and tenant.schema != self._schema:
+                self.close()
+        super().ensure_connection()
+
+    def connect(self) -> None:
+        """Use one of the process' connections, or make one."""
+        if not self._pooled:
+            super().connect()
+            return
+        if self._by_schema:
+            self._schema = self.tenant.schema if self.tenant else None
+        connection, used = process_pool().take(self.pool_key, self, self._open, self._schema)
+        if used:
+            self._resume(connection)
+
+    def _open(self) -> Any:
+        try:
+            super().connect()
+        except BaseException:
+            if self.connection is not None:
+                self.connection.close()
+                self.connection = None
+            raise
+        return self.connection
+
+    def _resume(self, connection: Any) -> None:
+        """What Django's `connect()` sets, without the work on a connection that had it done."""
+        self.connection = connection
+        self.autocommit = True
+        self.in_atomic_block = self.needs_rollback = False
+        self.savepoint_ids, self.atomic_blocks, self.run_on_commit = [], [], []
+        self.closed_in_transaction = self.errors_occurred = False
+        self.close_at = None
+        self.health_check_enabled, self.health_check_done = False, True
+
+    def _close(self) -> None:
+        if not self._pooled:
+            super()._close()  # type: ignore[misc]
+        elif self.connection is not None:
+            with self.wrap_database_errors:
+                process_pool().give_back(self.pool_key, self.connection)
+
+    def close_if_unusable_or_obsolete(self) -> None:
+        """At a request's beginning and end: its connection is for the next one, in any thread."""
+        if self._pooled and self.connection is not None and not self.in_atomic_block:
+            self.close()
+        else:
+            super().close_if_unusable_or_obsolete()
 
     @property
     def shares_tables(self) -> bool:

@@ -12,7 +12,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client, RequestFactory
 
 from gateway import admission
-from gateway.middleware import TenantMiddleware
+from gateway.middleware import tenant_middleware
 from tests.gateway import maps
 
 BETA = UUID(int=2)
@@ -140,7 +140,7 @@ class Slow:
 
 def ask(view, path: str):
     request = RequestFactory(headers={"host": "acme.localhost"}).get(path)
-    return TenantMiddleware(view)(request)
+    return tenant_middleware(view)(request)
 
 
 def test_requests_at_the_same_time_are_limited_until_they_end(region):
