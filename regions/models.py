@@ -44,6 +44,7 @@ class Cell(models.Model):
 
     class State(models.TextChoices):
         PROVISIONING = "provisioning"
+        SPARE = "spare"  # made, replicated and written; waits for the tenant that takes it
         READY = "ready"
 
     name = models.SlugField(primary_key=True, max_length=50)

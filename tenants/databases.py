@@ -83,6 +83,12 @@ def control_writer_alias() -> str:
     return alias
 
 
+def control_epoch() -> int:
+    """The epoch of the control cell's newest known lease; 0 where nobody grants any."""
+    lease = leases().get(CONTROL_CELL)
+    return lease.epoch if lease else 0
+
+
 def register(
     alias: str, database: str, region: str, role: str, *, place: dict[str, str] | None = None
 ) -> None:

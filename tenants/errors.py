@@ -5,6 +5,8 @@ TenantsError
 ├── WrongTenantError     an object, token or task of one tenant was used under another
 ├── UnknownTenant        no tenant has this slug
 ├── UnknownHost          no tenant has this host name
+├── KeyReused            an idempotency key came with other arguments than at first
+├── PoolBusy             another process tends the pool of spares now
 ├── SlugTaken            another tenant has this slug or host
 ├── InvalidRequest       an argument makes no sense; nothing was changed
 ├── TenantNotActive      the tenant is suspended, erased or not ready yet
@@ -31,6 +33,14 @@ class UnknownTenant(TenantsError):
 
 class UnknownHost(TenantsError):
     """No tenant has this host name."""
+
+
+class KeyReused(TenantsError):
+    """An idempotency key came with other arguments than at first."""
+
+
+class PoolBusy(TenantsError):
+    """Another process tends the pool of spares now."""
 
 
 class SlugTaken(TenantsError):

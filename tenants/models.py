@@ -76,6 +76,19 @@ class Tenant(models.Model):
     limits = models.JSONField(
         default=dict, blank=True, help_text="What differs from the plan; null lifts its limit."
     )
+    request_key = models.CharField(
+        max_length=64,
+        unique=True,
+        null=True,
+        editable=False,
+        help_text="A digest of the idempotency key that it was onboarded with.",
+    )
+    request = models.CharField(
+        max_length=64,
+        blank=True,
+        editable=False,
+        help_text="A digest of what was asked for with that key.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -132,6 +145,38 @@ class Usage(models.Model):
     def key(tenant: uuid.UUID, region: str, day: date) -> str:
         """The same row in every region, so that counting twice is no conflict."""
         return f"{tenant}@{region}@{day}"
+
+
+class Spare(models.Model):
+    """A place that is ready for a tenant who is yet to come: a schema, or a dedicated cell.
+
+    `id` is the id that the tenant will have: policies and triggers name it. Whoever takes the
+    place deletes this row in the transaction that makes the tenant.
+    """
+
+    class State(models.TextChoices):
+        MAKING = "making"
+        READY = "ready"
+        BROKEN = "broken"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    pool = models.CharField(max_length=200, db_index=True)
+    cell = models.ForeignKey(Cell, models.PROTECT, related_name="spares")
+    schema = models.CharField(max_length=63, default=new_schema)
+    fingerprint = models.CharField(max_length=64, help_text="Of the blueprint it was made from.")
+    epoch = models.BigIntegerField(help_text="The control cell's, in which it may be taken.")
+    doubted_at = models.DateTimeField(
+        null=True, help_text="Since when it is unknown whether an earlier writer gave it away."
+    )
+    state = models.CharField(max_length=10, choices=State, default=State.MAKING)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.pool}: {self.state}"
 
 
 class Move(models.Model):

@@ -7,6 +7,7 @@ can't be met costs nothing.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from tenants.seams import find_cell, spec_for
 
 NAME = re.compile(r"^[a-z](-?[a-z0-9])*$")
 MAX_NAME = 40
+OWN_CELL = re.compile(r"d-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,6 @@ class Placement:
 
 
 def choose(
-    slug: str,
     *,
     mode: str,
     cell: str | None,
@@ -41,7 +42,7 @@ def choose(
     regions: Sequence[str] | None,
     using: str,
 ) -> Placement:
-    """The cell for a tenant with this slug."""
+    """The cell for a tenant. One that is `new` may be half made: whoever began it was stopped."""
     wanted_mode = parse_mode(mode)
     wanted_policy = parse_policy(policy) if policy else None
     if cell is not None:
@@ -50,17 +51,32 @@ def choose(
     text = residency_text or _default_residency(named or tuple(deployment().regions))
     lawful = require_lawful(text, named) if named else lawful_regions(text)
     wanted = wanted_policy or WritePolicy.ACTIVE_PASSIVE
-    if wanted_mode is not TenancyMode.DEDICATED:
-        for candidate in (
-            Cell.objects.using(using)
-            .prefetch_related("replicas")
-            .filter(mode=mode, policy=wanted, state=Cell.State.READY)
-        ):
-            if set(candidate.region_names) == set(lawful):
-                return Placement(spec_for(candidate), new=False, residency=text)
-    base = slug if wanted_mode is TenancyMode.DEDICATED else _family(text, mode)
-    name = _free_name(base, using=using)
+    if wanted_mode is TenancyMode.DEDICATED:
+        name = own_cell_name()
+    else:
+        cells = Cell.objects.using(using).prefetch_related("replicas")
+        candidates = [
+            cell
+            for cell in cells.filter(mode=mode, policy=wanted).exclude(state=Cell.State.SPARE)
+            if set(cell.region_names) == set(lawful)
+        ]
+        if candidates:
+            best = min(candidates, key=lambda cell: cell.state != Cell.State.READY)
+            new = best.state != Cell.State.READY
+            return Placement(spec_for(best), new=new, residency=text)
+        name = _free_name(_family(text, mode), using=using)
     return Placement(CellSpec(name, wanted_mode, wanted, lawful), new=True, residency=text)
+
+
+def own_cell_name() -> str:
+    """For a cell that is made for one tenant. It is its databases' too, which every role of a
+    cluster can list: it says nothing of a customer."""
+    return f"d-{secrets.token_hex(6)}"
+
+
+def is_own_cell(name: str) -> bool:
+    """Whether the cell was made for one tenant, and not by hand."""
+    return OWN_CELL.fullmatch(name) is not None
 
 
 def lawful_regions(text: str) -> tuple[str, ...]:

@@ -18,10 +18,11 @@ from django.utils import timezone
 
 from regions.cli import one_line
 from regions.current import deployment
+from regions.deployment import CONTROL_CELL
 from regions.errors import RegionsError
-from tenants.databases import control_writer_alias
+from tenants import lifecycle
+from tenants.databases import control_writer_alias, leases
 from tenants.errors import TenantsError
-from tenants.lifecycle import provision
 from tenants.limits import rounds
 from tenants.models import Operation
 
@@ -41,7 +42,13 @@ def provision_tenant(operation_id: str) -> None:
         _report(operation, step=step, percent=percent)
 
     try:
-        provision(operation.slug, **operation.arguments, actor=operation.actor, progress=progress)
+        lifecycle.provision(
+            operation.slug,
+            **operation.arguments,
+            idempotency_key=str(operation.id),
+            actor=operation.actor,
+            progress=progress,
+        )
     except (TenantsError, RegionsError, DjangoError, psycopg.Error, OSError) as error:
         _report(operation, state=Operation.State.FAILED, error=one_line(error))
     else:
@@ -64,6 +71,16 @@ def resume_operations() -> int:
     return len(found)
 
 
+@shared_task(name="tenants.tasks.fill_pools")  # type: ignore[untyped-decorator]
+def fill_pools() -> int:
+    """Make the spares that are lacking, where the control cell is written; returns how many."""
+    lease = leases().get(CONTROL_CELL)
+    if lease is None or lease.writer != settings.MERIDIAN_REGION:
+        return 0
+    tended = lifecycle.fill_pools(actor=f"scheduler:{lease.writer}", progress=_unseen)
+    return sum(pool.made for pool in tended)
+
+
 @shared_task(name="tenants.tasks.watch_limits")  # type: ignore[untyped-decorator]
 def watch_limits() -> int:
     """End statements that run too long, put changed quotas in force."""
@@ -80,6 +97,10 @@ def meter() -> int:
 def report_usage() -> int:
     """Bring this region's counts to the control cell."""
     return rounds.report_usage(settings.MERIDIAN_REGION or "")
+
+
+def _unseen(step: str, percent: int) -> None:
+    """Progress that nobody watches."""
 
 
 def _take(operation_id: UUID) -> Operation | None:

@@ -201,6 +201,13 @@ CACHES: dict[str, dict[str, Any]] = {
     }
 }
 
+# --- Spares ----------------------------------------------------------------------------------
+# How many places stand ready for tenants who are yet to come: `schema` in each schema cell,
+# `dedicated` for each set of regions and write policy that customers have a cell of their own in.
+# `schema:CELL` and `dedicated:RESIDENCY:POLICY` set the number for one of them. A dedicated one
+# costs a database, a lease and a few sessions in each of its regions: that is for you to want.
+MERIDIAN_SPARES: dict[str, int] = {"schema": 2, "dedicated": 0}
+
 # --- Tasks -----------------------------------------------------------------------------------
 # A tenant's tasks need nothing of it; these work for no tenant.
 MERIDIAN_CONTROL_TASKS = ("tenants.tasks.*", "console.tasks.*", "celery.backend_cleanup")
@@ -230,6 +237,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "tenant_concurrency": MERIDIAN_TENANT_TASKS,
 }
 CELERY_BEAT_SCHEDULE = {
+    "fill-pools": {
+        "task": "tenants.tasks.fill_pools",
+        "schedule": 15.0,
+        "options": {"expires": 14, "ignore_result": True},
+    },
     "resume-operations": {
         "task": "tenants.tasks.resume_operations",
         "schedule": 30.0,

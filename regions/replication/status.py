@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -20,6 +21,12 @@ SELECT clock_timestamp() < gate.valid_until, gate.epoch,
                    - ((stamp >> 8) / 1000000.0 + 1577836800))
           FROM fabric.watermark)
   FROM fabric.gate
+"""
+
+
+_HEARD = """
+SELECT coalesce(to_timestamp(min(stamp >> 8) / 1000000.0 + 1577836800), clock_timestamp())
+  FROM fabric.watermark
 """
 
 
@@ -41,6 +48,15 @@ def cell_status(deployment: Deployment, spec: CellSpec) -> dict[str, Any]:
         "epoch": max((replica["epoch"] or 0 for replica in replicas), default=0),
         "replicas": replicas,
     }
+
+
+def heard_until(deployment: Deployment, database: str, region: str) -> datetime | None:
+    """Until when everything that the other regions wrote has arrived in `region`, by their own
+    clocks; None if that is not known."""
+    admin = deployment.dsn(region, database, ADMIN_ROLE)
+    with psycopg.connect(admin, connect_timeout=PROBE_SECONDS) as connection:
+        row = connection.execute(_HEARD).fetchone()
+    return row[0] if row else None
 
 
 def _replica(deployment: Deployment, spec: CellSpec, region: str) -> dict[str, Any]:

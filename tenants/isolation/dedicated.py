@@ -10,7 +10,7 @@ from regions.current import deployment
 from tenants.directory import TenantRecord
 from tenants.isolation.base import Isolation, Progress
 from tenants.isolation.owner import Connection
-from tenants.models import Tenant
+from tenants.models import Spare, Tenant
 
 
 class Dedicated(Isolation):
@@ -23,5 +23,10 @@ class Dedicated(Isolation):
         cells.drop_databases(deployment(), self.spec)
 
     def _schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
-        tenant = Tenant.objects.filter(cell=self.spec.name).exclude(state="erased").first()
-        return [("public", tenant.id)] if tenant else []
+        tenants = Tenant.objects.filter(cell=self.spec.name).exclude(state=Tenant.State.ERASED)
+        spares = Spare.objects.filter(cell=self.spec.name, state=Spare.State.READY)
+        return [
+            ("public", id_)
+            for rows in (tenants, spares)
+            for id_ in rows.values_list("id", flat=True)
+        ]

@@ -14,7 +14,7 @@ from regions.replication import capture
 from tenants.directory import TenantRecord
 from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress, forget_changes
 from tenants.isolation.owner import Connection, owner
-from tenants.models import Tenant
+from tenants.models import Spare, Tenant
 
 
 class Schema(Isolation):
@@ -44,4 +44,6 @@ class Schema(Isolation):
         tenants = Tenant.objects.select_related("cell").filter(
             cell=self.spec.name, state__in=(Tenant.State.ACTIVE, Tenant.State.SUSPENDED)
         )
-        return [(tenant.schema, tenant.id) for tenant in tenants]
+        spares = Spare.objects.filter(cell=self.spec.name, state=Spare.State.READY)
+        owned = [(tenant.schema, tenant.id) for tenant in tenants]
+        return [*owned, *((spare.schema, spare.id) for spare in spares)]

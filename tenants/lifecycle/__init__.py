@@ -2,6 +2,7 @@
 
 from tenants.lifecycle.create_cell import create_cell
 from tenants.lifecycle.erase import erase
+from tenants.lifecycle.fill_pools import Tended, drain_pools, fill_pools
 from tenants.lifecycle.issue_token import issue_token
 from tenants.lifecycle.move import move, preview_move
 from tenants.lifecycle.provision import provision
@@ -9,8 +10,11 @@ from tenants.lifecycle.resume import resume
 from tenants.lifecycle.suspend import suspend
 
 __all__ = [
+    "Tended",
     "create_cell",
+    "drain_pools",
     "erase",
+    "fill_pools",
     "issue_token",
     "move",
     "preview_move",

@@ -1,4 +1,4 @@
-"""One process at a time works on a slug."""
+"""One process at a time works on a slug, a cell or a pool."""
 
 from __future__ import annotations
 
@@ -14,18 +14,26 @@ from tenants.errors import TenantsError
 
 
 @contextmanager
-def claim(slug: str, busy: TenantsError) -> Iterator[None]:
-    """Raises `busy` if another process has the slug. Held as a lock of a session of its own: it
-    ends with the process, however that ends."""
+def claim(subject: str, busy: TenantsError, *, patience: float = 0.0) -> Iterator[None]:
+    """Raises `busy` if another process has it still after `patience` seconds. Held as a lock of a
+    session of its own: it ends with the process, however that ends."""
     lease = leases().get(CONTROL_CELL)
     region = lease.writer if lease else next(iter(deployment().regions))
     dsn = deployment().dsn(region, CONTROL_DATABASE, APP_ROLE)
+    key = f"provision {subject}"
     with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as session:
-        got = session.execute(
-            "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"provision {slug}",)
-        ).fetchone()
-        if not got or not got[0]:
-            raise busy
+        if patience:
+            session.execute(f"SET lock_timeout = {int(patience * 1000)}".encode())
+            try:
+                session.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (key,))
+            except psycopg.errors.LockNotAvailable as error:
+                raise busy from error
+        else:
+            got = session.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (key,)
+            ).fetchone()
+            if not got or not got[0]:
+                raise busy
         yield
         with suppress(psycopg.Error):
             session.execute("SELECT pg_advisory_unlock_all()")

@@ -1,7 +1,7 @@
 """Makes a cell: its databases in exactly its regions, isolated and replicated.
 
-Guarantees that a cell is listed as ready only when tenants can be placed in it, and that a
-failure leaves neither a row nor a database.
+Guarantees that a cell is listed as ready only when tenants can be placed in it, that a failure
+leaves neither a row nor a database, and that a making which was stopped can be repeated.
 """
 
 from __future__ import annotations
@@ -14,14 +14,20 @@ from psycopg import Error as PostgresError
 
 from regions import cells
 from regions.current import deployment
-from regions.models import Cell, Replica
+from regions.models import Cell
 from regions.topology import CellSpec
-from tenants import audit
 from tenants.databases import control_writer_alias
 from tenants.errors import InvalidRequest
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
+from tenants.lifecycle.claim import claim
+from tenants.lifecycle.register import forget_cell, register_cell
+from tenants.models import Spare, Tenant
 from tenants.placement import check_name, known_regions, parse_mode, parse_policy
+from tenants.seams import spec_for
+
+# Two tenants may be the first of a kind at the same time: one makes the cell, the other waits.
+WAIT_SECONDS = 120.0
 
 
 def create_cell(
@@ -37,38 +43,53 @@ def create_cell(
     check_name(name, "cell's name")
     spec = CellSpec(name, parse_mode(mode), parse_policy(policy), known_regions(regions))
     using = control_writer_alias()
-    if Cell.objects.using(using).filter(name=name).exists():
+    made = Cell.objects.using(using).filter(name=name).exclude(state=Cell.State.PROVISIONING)
+    if made.exists():
         raise InvalidRequest(f"A cell called {name!r} exists already.")
     return make(spec, actor=actor, progress=progress)
 
 
-def make(spec: CellSpec, *, actor: str, progress: Progress) -> Cell:
-    """The cell that a valid specification describes."""
+def make(
+    spec: CellSpec, *, actor: str, progress: Progress, ready_as: str = Cell.State.READY
+) -> Cell:
+    """The cell that a valid specification describes. Raises InvalidRequest if the name is another
+    cell's."""
     using = control_writer_alias()
-    with transaction.atomic(using=using):
-        cell = Cell(name=spec.name, mode=spec.mode.value, policy=spec.policy.value)
-        cell.save(using=using, force_insert=True)
-        for priority, region in enumerate(spec.regions):
-            Replica(cell=cell, region_id=region, priority=priority).save(using=using)
-        audit.record("create_cell", spec.name, actor=actor, using=using, regions=list(spec.regions))
-    try:
-        progress(f"databases of cell {spec.name} in {', '.join(spec.regions)}", 10)
-        cells.create_databases(deployment(), spec)
-        isolation_of(spec).prepare_cell(progress)
-        progress(f"replication of cell {spec.name}", 75)
-        cells.connect_replicas(deployment(), spec)
-    except (DjangoError, PostgresError, OSError):
-        discard(spec)
-        raise
-    cell.state = Cell.State.READY
-    cell.save(using=using, update_fields=["state"])
+    busy = InvalidRequest(f"Cell {spec.name!r} is being made by another process.")
+    with claim(f"cell {spec.name}", busy, patience=WAIT_SECONDS):
+        with transaction.atomic(using=using):
+            cells_now = Cell.objects.using(using).prefetch_related("replicas")
+            cell = cells_now.filter(name=spec.name).first()
+            if cell is None:
+                cell = register_cell(spec, actor=actor, using=using)
+            elif spec_for(cell) != spec:
+                raise InvalidRequest(f"Another cell is called {spec.name!r}.")
+        if cell.state == Cell.State.PROVISIONING:
+            try:
+                furnish(spec, progress)
+            except (DjangoError, PostgresError, OSError):
+                discard(spec)
+                raise
+            cell.state = ready_as
+            cell.save(using=using, update_fields=["state"])
     return cell
 
 
+def furnish(spec: CellSpec, progress: Progress) -> None:
+    """The databases of a registered cell, in each of its regions. Safe to repeat."""
+    progress(f"databases in {', '.join(spec.regions)}", 10)
+    cells.create_databases(deployment(), spec)
+    isolation_of(spec).prepare_cell(progress)
+    progress(f"replication of cell {spec.name}", 75)
+    cells.connect_replicas(deployment(), spec)
+
+
 def discard(spec: CellSpec) -> None:
-    """Remove a cell without tenants, as far as it was made."""
+    """Remove a cell without tenants, as far as it was made; rows that a tenant or a spare refers
+    to are left to those who remove these."""
     using = control_writer_alias()
     cells.drop_databases(deployment(), spec)
     with transaction.atomic(using=using):
-        Replica.objects.using(using).filter(cell=spec.name).delete()
-        Cell.objects.using(using).filter(name=spec.name).delete()
+        referring = (model.objects.using(using).filter(cell=spec.name) for model in (Tenant, Spare))
+        if not any(rows.exists() for rows in referring):
+            forget_cell(spec.name, using=using)

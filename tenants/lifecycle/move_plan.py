@@ -54,7 +54,6 @@ def plan_move(
         if policy:
             parse_policy(policy)
         chosen = choose(
-            tenant.slug,
             mode=mode or "",
             cell=None,
             residency_text=text,

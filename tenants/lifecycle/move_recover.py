@@ -21,7 +21,7 @@ from tenants.errors import MoveFailed, TenantNotActive
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
 from tenants.lifecycle.claim import claim
-from tenants.lifecycle.create_cell import discard
+from tenants.lifecycle.create_cell import discard, furnish
 from tenants.lifecycle.move_rows import count_rows, read_contents
 from tenants.lifecycle.move_side import Side, open_side, record_in
 from tenants.lifecycle.states import set_state
@@ -97,9 +97,7 @@ def clear(tenant: Tenant, target: CellSpec, *, progress: Progress) -> None:
         raise MoveFailed(f"tenant {tenant.slug!r} lives in cell {target.name!r}")
     isolation_of(target).remove_tenant(record_in(tenant, target), silent)
     if target.mode is TenancyMode.DEDICATED:
-        cells.create_databases(deployment(), target)
-        isolation_of(target).prepare_cell(silent)
-        cells.connect_replicas(deployment(), target)
+        furnish(target, silent)
 
 
 def _drop(source: CellSpec, *, using: str) -> None:

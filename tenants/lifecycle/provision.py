@@ -1,35 +1,45 @@
 """Onboards a tenant: placed lawfully, isolated, and usable in each of its regions on return.
 
-Guarantees that bad input changes nothing, that a failed step leaves no half-made tenant behind,
-and that two processes can't onboard the same slug.
+Guarantees that bad input changes nothing, that two processes can't onboard the same slug, and that
+a run which was stopped at any step is finished, or cleared away, by the next one. With an
+idempotency key, asking again is the same tenant again.
+
+A place that is ready (a spare, or tables that tenants share) costs one transaction. Otherwise it
+is made step by step, under a claim on the slug.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from django.db import Error as DjangoError
-from django.db import transaction
+from django.db import IntegrityError
 from psycopg import Error as PostgresError
 
+from regions.cli import one_line
 from regions.current import deployment
 from regions.errors import RegionsError
-from regions.models import Cell
-from tenants import audit
+from regions.topology import TenancyMode
 from tenants.databases import control_writer_alias
 from tenants.errors import ProvisioningFailed, SlugTaken, TenantsError
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
 from tenants.lifecycle.claim import claim
-from tenants.lifecycle.create_cell import discard, make
+from tenants.lifecycle.create_cell import furnish, make
+from tenants.lifecycle.register import forget, register, register_at_once, take_over
+from tenants.lifecycle.request import Request
 from tenants.lifecycle.states import set_state
 from tenants.lifecycle.usable import wait_until_usable
 from tenants.limits.plans import find_plan
 from tenants.models import Domain, Plan, Tenant
-from tenants.placement import Placement, check_name, choose
+from tenants.placement import Placement, check_name, choose, is_own_cell
 from tenants.seams import find_tenant, record_for, spec_for
 
 UNFINISHED = (Tenant.State.FAILED, Tenant.State.PROVISIONING)
+STOPPED = (DjangoError, PostgresError, OSError, RegionsError, TenantsError)
+# How long a repeated request waits for the first one to end.
+REPEAT_SECONDS = 120.0
 
 
 def provision(
@@ -41,19 +51,23 @@ def provision(
     policy: str | None = None,
     regions: Sequence[str] | None = None,
     plan: str = Plan.DEFAULT,
+    idempotency_key: str | None = None,
     actor: str,
     progress: Progress,
 ) -> Tenant:
-    """Raises InvalidRequest, SlugTaken, ResidencyDenied … before anything is changed, and
-    ProvisioningFailed after what was made has been taken back. Repeating it is safe."""
+    """Raises InvalidRequest, KeyReused, SlugTaken, ResidencyDenied … before anything is changed,
+    and ProvisioningFailed after what was made has been taken back. Repeating it is safe."""
     check_name(slug, "slug")
     using = control_writer_alias()
-    find_plan(plan, using=using)
-    busy = SlugTaken(f"The slug {slug!r} is being onboarded by another process now.")
-    with claim(slug, busy):
-        _refuse_taken(slug, progress=progress, using=using)
+    if plan != Plan.DEFAULT:
+        find_plan(plan, using=using)
+    wishes = {"mode": mode, "cell": cell, "residency": residency, "policy": policy}
+    named = list(regions) if regions else None
+    request = Request.of(slug, plan, idempotency_key, regions=named, **wishes)
+    run = _Run(request, actor, progress, using)
+    tenant = run.made_before()
+    if tenant is None:
         placement = choose(
-            slug,
             mode=mode,
             cell=cell,
             residency_text=residency,
@@ -61,74 +75,118 @@ def provision(
             regions=regions,
             using=using,
         )
-        progress(f"cell {placement.spec.name}", 5)
-        if placement.new:
-            make(placement.spec, actor=actor, progress=progress)
-        tenant = _register(slug, placement, plan=plan, actor=actor, using=using)
-        _build(tenant, placement, actor=actor, progress=progress, using=using)
-        set_state(tenant, Tenant.State.ACTIVE, verb="activate", actor=actor, using=using)
-        progress("waiting until every region serves it", 85)
-        wait_until_usable(record_for(tenant), placement.spec)
-        progress("ready", 100)
-        return find_tenant(slug, using=using)
+        tenant = run.place(placement)
+    # Read again while the regions hear of it.
+    tenant = find_tenant(tenant.slug, using=using)
+    progress("waiting until every region serves it", 85)
+    wait_until_usable(record_for(tenant), spec_for(tenant.cell))
+    progress("ready", 100)
+    return tenant
 
 
-def _build(
-    tenant: Tenant, placement: Placement, *, actor: str, progress: Progress, using: str
-) -> None:
-    isolation = isolation_of(placement.spec)
-    try:
-        isolation.prepare_tenant(record_for(tenant), progress)
-    except (DjangoError, PostgresError, OSError, RegionsError, TenantsError) as error:
-        set_state(tenant, Tenant.State.FAILED, verb="fail", actor=actor, using=using)
-        left = "nothing of it remains"
+@dataclass(frozen=True, slots=True)
+class _Run:
+    request: Request
+    actor: str
+    progress: Progress
+    using: str
+
+    def made_before(self) -> Tenant | None:
+        """What an earlier request with this key has finished."""
+        found = self.request.find(using=self.using)
+        return None if found is None or found.state in UNFINISHED else found
+
+    def place(self, placement: Placement) -> Tenant:
+        self.progress(f"cell {placement.spec.name}", 5)
+        if placement.new and placement.spec.mode is not TenancyMode.DEDICATED:
+            self._refuse_taken()
+            make(placement.spec, actor=self.actor, progress=self.progress)
+            placement = replace(placement, new=False)
         try:
-            isolation.remove_tenant(record_for(tenant), progress)
+            tenant = register_at_once(self.request, placement, actor=self.actor, using=self.using)
+        except IntegrityError:
+            # Somebody has the slug, its host or the key: who, and what with, is seen below.
+            tenant = None
+        return tenant or self._place_step_by_step(placement)
+
+    def _place_step_by_step(self, placement: Placement) -> Tenant:
+        busy = SlugTaken(
+            f"The slug {self.request.slug!r} is being onboarded by another process now."
+        )
+        with claim(self.request.slug, busy, patience=REPEAT_SECONDS if self.request.key else 0):
+            if finished := self.made_before():
+                return finished
+            unfinished = self._refuse_taken()
+            if unfinished is not None and not _fits(unfinished, placement):
+                self._clear_away(unfinished)
+                unfinished = None
+            self.progress("registering", 8)
+            if unfinished is None:
+                register(self.request, placement, actor=self.actor, using=self.using)
+            else:
+                placement = replace(placement, spec=spec_for(unfinished.cell))
+                take_over(unfinished, self.request, using=self.using)
+            tenant = find_tenant(self.request.slug, using=self.using)
+            self._build(tenant, placement)
+            self.progress("opening its doors", 80)
+            return set_state(
+                tenant, Tenant.State.ACTIVE, verb="activate", actor=self.actor, using=self.using
+            )
+
+    def _build(self, tenant: Tenant, placement: Placement) -> None:
+        try:
             if placement.new:
-                _forget(tenant, using=using)
-                discard(placement.spec)
-        except (DjangoError, PostgresError, OSError) as again:
-            left = f"and cleaning up failed too ({str(again).splitlines()[0]})"
-        raise ProvisioningFailed(
-            f"Onboarding {tenant.slug!r} stopped: {str(error).splitlines()[0]} ({left}). "
-            "Repeat the command once that is mended."
-        ) from error
+                make(placement.spec, actor=self.actor, progress=self.progress)
+            isolation_of(placement.spec).prepare_tenant(record_for(tenant), self.progress)
+        except STOPPED as error:
+            raise ProvisioningFailed(
+                f"Onboarding {tenant.slug!r} stopped: {one_line(error)} "
+                f"({self._take_back(tenant, placement)}). Repeat the command once that is mended."
+            ) from error
+
+    def _take_back(self, tenant: Tenant, placement: Placement) -> str:
+        """What is left, for the message."""
+        try:
+            set_state(tenant, Tenant.State.FAILED, verb="fail", actor=self.actor, using=self.using)
+            self._remove(tenant)
+            if is_own_cell(tenant.cell_id):
+                forget(tenant, using=self.using)
+        except STOPPED as error:
+            return f"and cleaning up failed too ({one_line(error)})"
+        return "nothing of it remains"
+
+    def _refuse_taken(self) -> Tenant | None:
+        """What an earlier run left unfinished under this slug. Raises SlugTaken."""
+        tenants = Tenant.objects.using(self.using).select_related("cell")
+        found = tenants.filter(slug=self.request.slug).first()
+        host = f"{self.request.slug}.{deployment().domain}"
+        holder = Domain.objects.using(self.using).filter(host=host).exclude(tenant=found).first()
+        if holder is not None:
+            raise SlugTaken(f"The host {host!r} belongs to another tenant: choose another slug.")
+        if found is not None and found.state not in UNFINISHED:
+            raise SlugTaken(f"The slug {self.request.slug!r} is taken: choose another.")
+        return found
+
+    def _clear_away(self, tenant: Tenant) -> None:
+        self._remove(tenant)
+        forget(tenant, using=self.using)
+
+    def _remove(self, tenant: Tenant) -> None:
+        spec = spec_for(tenant.cell)
+        isolation_of(spec).remove_tenant(record_for(tenant), self.progress)
+        if spec.mode is TenancyMode.DEDICATED and not is_own_cell(spec.name):
+            # Somebody made it by hand: it stays, empty.
+            furnish(spec, self.progress)
 
 
-def _register(slug: str, placement: Placement, *, plan: str, actor: str, using: str) -> Tenant:
-    with transaction.atomic(using=using):
-        tenant = Tenant(
-            slug=slug,
-            cell_id=placement.spec.name,
-            residency=placement.residency,
-            plan_id=plan,
-        )
-        tenant.save(using=using, force_insert=True)
-        host = f"{slug}.{deployment().domain}"
-        Domain(host=host, tenant=tenant).save(using=using, force_insert=True)
-        audit.record(
-            "provision", slug, actor=actor, using=using, cell=placement.spec.name, host=host
-        )
-    return find_tenant(slug, using=using)
-
-
-def _refuse_taken(slug: str, *, progress: Progress, using: str) -> None:
-    """What an earlier run left unfinished is cleared away, and the slug is free."""
-    found = Tenant.objects.using(using).select_related("cell").filter(slug=slug).first()
-    host = f"{slug}.{deployment().domain}"
-    holder = Domain.objects.using(using).filter(host=host).exclude(tenant=found).first()
-    if holder is not None:
-        raise SlugTaken(f"The host {host!r} belongs to another tenant: choose another slug.")
-    if found is None:
-        return
-    if found.state not in UNFINISHED:
-        raise SlugTaken(f"The slug {slug!r} is taken: choose another.")
-    if found.mode == Cell.Mode.SCHEMA:
-        isolation_of(spec_for(found.cell)).remove_tenant(record_for(found), progress)
-    _forget(found, using=using)
-
-
-def _forget(tenant: Tenant, *, using: str) -> None:
-    with transaction.atomic(using=using):
-        Domain.objects.using(using).filter(tenant=tenant).delete()
-        Tenant.objects.using(using).filter(id=tenant.id).delete()
+def _fits(unfinished: Tenant, placement: Placement) -> bool:
+    """Whether what was begun is what is wanted now. What failed was taken back, more or less."""
+    begun, wanted = spec_for(unfinished.cell), placement.spec
+    same_cell = begun.name == wanted.name or placement.new
+    return (
+        unfinished.state == Tenant.State.PROVISIONING
+        and same_cell
+        and unfinished.residency == placement.residency
+        and (begun.mode, begun.policy, begun.regions)
+        == (wanted.mode, wanted.policy, wanted.regions)
+    )

@@ -13,10 +13,11 @@ from regions.replication import status, verify
 from regions.topology import WritePolicy
 from tenants import lifecycle
 from tenants.documents import cell_document
-from tenants.errors import TenantsError
+from tenants.errors import InvalidRequest, ProvisioningFailed, TenantsError
 from tenants.management.actor import actor
 from tenants.management.commands.tenant import MODES
 from tenants.seams import find_cell, spec_for
+from tenants.spares import pool_documents, spares_in
 
 
 class Command(VerbCommand):
@@ -27,6 +28,7 @@ class Command(VerbCommand):
         "list": "all cells",
         "show": "one cell with its replicas as they are now",
         "verify": "compare the replicas' rows",
+        "pool": "spares, which make onboarding quick: show, fill or drain their pools",
     }
 
     def add_create(self, parser: ArgumentParser) -> None:
@@ -46,7 +48,7 @@ class Command(VerbCommand):
             regions=[region.strip() for region in regions.split(",") if region.strip()],
             policy=policy,
             actor=actor(),
-            progress=lambda step, percent: self.progress(f"{percent:3d} % {step}"),
+            progress=self._step,
         )
         return cell_document(find_cell(cell.name))
 
@@ -67,10 +69,43 @@ class Command(VerbCommand):
         parser.add_argument("name", metavar="NAME")
 
     def do_show(self, name: str, **options: Any) -> dict[str, Any]:
-        return status.cell_status(deployment(), spec_for(find_cell(name)))
+        document = status.cell_status(deployment(), spec_for(find_cell(name)))
+        return {**document, "spares": spares_in(name)}
 
     def add_verify(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME")
 
     def do_verify(self, name: str, **options: Any) -> dict[str, Any]:
         return verify.compare(deployment(), spec_for(find_cell(name)))
+
+    def add_pool(self, parser: ArgumentParser) -> None:
+        parser.add_argument("action", nargs="?", default="show", choices=("show", "fill", "drain"))
+        parser.add_argument("--pool", metavar="KEY", help="only this one, as `show` calls it")
+        parser.add_argument(
+            "--to", type=int, metavar="N", help="fill: so many, not what the settings say"
+        )
+
+    def do_pool(
+        self, action: str, pool: str | None, to: int | None, **options: Any
+    ) -> list[dict[str, Any]]:
+        known = [document["pool"] for document in pool_documents()]
+        if pool is not None and pool not in known:
+            raise InvalidRequest(f"No pool is called {pool!r}. Pools: {', '.join(known)}.")
+        tended: list[lifecycle.Tended] = []
+        if action == "fill":
+            tended = lifecycle.fill_pools(key=pool, to=to, actor=actor(), progress=self._step)
+        elif action == "drain":
+            tended = lifecycle.drain_pools(key=pool, actor=actor(), progress=self._step)
+        problems = [f"{one.pool}: {one.problem}" for one in tended if one.problem]
+        if problems:
+            raise ProvisioningFailed(" · ".join(problems))
+        return [
+            document for document in pool_documents() if pool is None or document["pool"] == pool
+        ]
+
+    def show_pool(self, document: list[dict[str, Any]]) -> None:
+        columns = ("pool", "wanted", "ready", "making", "broken", "waiting", "outdated")
+        self.table(columns, ([entry[name] for name in columns] for entry in document))
+
+    def _step(self, step: str, percent: int) -> None:
+        self.progress(f"{percent:3d} % {step}")

@@ -48,6 +48,11 @@ class Command(LimitVerbs):
         parser.add_argument("--policy", choices=[policy.value for policy in WritePolicy])
         parser.add_argument("--regions", help="only these regions, comma-separated")
         parser.add_argument("--plan", default=Plan.DEFAULT, help="its limits (default: none)")
+        parser.add_argument(
+            "--idempotency-key",
+            metavar="KEY",
+            help="repeating the command with the same key gives the same tenant",
+        )
 
     def do_create(self, slug: str, **options: Any) -> dict[str, Any]:
         tenant = lifecycle.provision(
@@ -58,6 +63,7 @@ class Command(LimitVerbs):
             policy=options["policy"],
             regions=options["regions"].split(",") if options["regions"] else None,
             plan=options["plan"],
+            idempotency_key=options["idempotency_key"],
             actor=actor(),
             progress=self._step,
         )
