@@ -71,6 +71,8 @@ def create_databases(deployment: Deployment, spec: CellSpec) -> None:
             transport.ensure_role(admin, deployment, spec)
         with administrator(deployment, region, spec.database) as admin:
             _restrict(admin)
+            # A row as the texts of its columns by name. In pg_catalog apps find it, too.
+            admin.execute("CREATE EXTENSION IF NOT EXISTS hstore SCHEMA pg_catalog")
             install.become_owner(admin)
             node = deployment.region(region).node
             install.install(admin, spec, region=region, node=node)

@@ -11,7 +11,8 @@ import psycopg
 
 from regions.deployment import AGENT_ROLE, Deployment
 from regions.failover.link import Link, Unreachable
-from regions.replication import apply, housekeeping
+from regions.replication import apply, housekeeping, letters
+from regions.replication.session import Session, open_session
 from regions.topology import CellSpec
 
 log = logging.getLogger("meridian.replica")
@@ -99,32 +100,32 @@ class ReplicaWorker:
     async def _apply_forever(self) -> None:
         while True:
             try:
-                connection = await apply.open_session(self._dsn)
+                session = await open_session(self._dsn)
                 try:
-                    await connection.execute("LISTEN fabric")
-                    await self._apply_on(connection)
+                    await session.execute("LISTEN fabric")
+                    await self._apply_on(session)
                 finally:
-                    await connection.close()
+                    await session.close()
             except psycopg.Error as error:
                 log.warning("%s: applying paused: %s", self.spec.name, error)
                 await asyncio.sleep(IDLE_SECONDS)
 
-    async def _apply_on(self, connection: apply.Connection) -> None:
+    async def _apply_on(self, session: Session) -> None:
         chores = {
             housekeeping.prune: (HOUSEKEEPING_SECONDS, 0.0),
-            apply.retry_dead_letters: (DEAD_LETTER_SECONDS, 0.0),
+            letters.retry: (DEAD_LETTER_SECONDS, 0.0),
         }
         while True:
             busy = False
             for origin in self._origins:
-                step = await apply.step(connection, origin)
+                step = await apply.step(session, origin)
                 if step.parked:
                     log.error("%s: %d changes parked", self.spec.name, step.parked)
                 busy = busy or step.more
             for chore, (every, due) in chores.items():
                 if time.monotonic() >= due:
-                    await chore(connection)
+                    await chore(session)
                     chores[chore] = (every, time.monotonic() + every)
             if not busy:
-                async for _ in connection.notifies(timeout=IDLE_SECONDS, stop_after=1):
+                async for _ in session.connection.notifies(timeout=IDLE_SECONDS, stop_after=1):
                     pass

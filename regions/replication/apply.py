@@ -2,34 +2,60 @@
 
 One step takes the next run of whole source transactions of one origin from the inbox, merges
 them into the tables and moves that origin's watermark, all in one transaction. If a row can't be
-applied, the run is taken again row by row, and what fails goes to `fabric.dead_letter`.
-
-A replica that a migration has reached earlier or later than its peer loses nothing: see `versions`.
-
-The session must have `session_replication_role = replica`, so that stamps, capture and foreign
-keys stay quiet.
+applied, the run is taken again in smaller parts, and what fails is parked (`letters`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from regions.replication import versions
-from regions.replication.statements import (
-    JOIN_TOMBSTONES,
-    STAGE,
-    TAKE,
-    Relation,
-    statements_for,
+from regions.replication import letters
+from regions.replication.session import Session, merge_stage
+from regions.replication.shapes import COLUMNS, Shape, relation_of
+
+BATCH = 5_000  # entries a step; a larger source transaction is still taken whole
+BATCH_ROWS = 20_000
+
+_NEXT = sql.SQL("""
+WITH run AS (
+    SELECT c.arrival, c.xact, c.size,
+           sum(c.size) OVER (ORDER BY c.arrival ROWS UNBOUNDED PRECEDING) - c.size AS before
+      FROM fabric.change c, fabric.watermark w
+     WHERE w.origin = $1 AND c.origin = w.origin AND c.arrival > w.arrival
+     ORDER BY c.arrival LIMIT {batch})
+SELECT (SELECT arrival FROM fabric.watermark WHERE origin = $1), max(arrival), count(*),
+       sum(size), (SELECT count(*) FROM run),
+       (SELECT xact FROM run WHERE before < {rows} ORDER BY arrival DESC LIMIT 1)
+  FROM run WHERE before < {rows}
+""").format(batch=BATCH, rows=BATCH_ROWS)
+
+_CONTENTS = sql.SQL("""
+SELECT run.*, r.key, ({columns}), EXISTS (SELECT FROM fabric.tombstone g WHERE g.rel = run.rel)
+  FROM (SELECT c.rel, c.columns, bool_and(c.op = 'I'), sum(c.size) FROM fabric.change c
+         WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3 AND c.op <> 'H'
+         GROUP BY c.rel, c.columns) AS run
+  LEFT JOIN fabric.relation r USING (rel)
+""").format(columns=COLUMNS.format(rel=sql.SQL("run.rel")))
+
+_RELATION = sql.SQL("SELECT r.key, ({}) FROM fabric.relation r WHERE r.rel = $1").format(
+    COLUMNS.format(rel=sql.SQL("r.rel"))
 )
 
-Connection = psycopg.AsyncConnection[Any]
-
-BATCH = 5_000  # log rows a step; a larger source transaction is still taken whole
+_ADVANCE = """
+WITH run AS (
+    SELECT max(c.stamp) AS stamp, coalesce(max(c.seq) FILTER (WHERE c.op = 'H'), 0) AS heartbeat
+      FROM fabric.change c WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3)
+UPDATE fabric.watermark w
+   SET arrival = $3, at = clock_timestamp(), stamp = greatest(w.stamp, run.stamp),
+       heartbeat = greatest(w.heartbeat, run.heartbeat)
+  FROM run WHERE w.origin = $1
+RETURNING (SELECT setval('fabric.clock', greatest(last_value, run.stamp >> 8)) FROM fabric.clock)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,164 +67,119 @@ class Step:
     more: bool
 
 
-async def open_session(dsn: str) -> Connection:
-    """A connection that applies: quiet triggers, its own staging table."""
-    connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
-    try:
-        await connection.execute("SET session_replication_role = replica")
-        await connection.execute("SET search_path = pg_catalog")
-        await connection.execute("SET synchronous_commit = off")  # the inbox itself is durable
-        await connection.execute(STAGE)
-    except BaseException:
-        await connection.close()
-        raise
-    return connection
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Entries of one origin by arrival: after `low`, up to `high`."""
+
+    origin: int
+    low: int
+    high: int
+
+    @property
+    def bounds(self) -> tuple[int, int, int]:
+        return (self.origin, self.low, self.high)
 
 
-async def step(connection: Connection, origin: int) -> Step:
+async def step(session: Session, origin: int) -> Step:
     """Apply the next batch of `origin`'s changes."""
-    bounds = await _next_batch(connection, origin)
-    if bounds is None:
+    run, rows, more = await _next_run(session, origin)
+    if run is None:
         return Step(0, 0, more=False)
-    low, high, rows = bounds
     parked = 0
     try:
-        async with connection.transaction():
-            await _merge_run(connection, origin, low, high)
-            await _advance(connection, origin, high)
+        async with session.connection.transaction():
+            await _merge_run(session, run)
+            await session.execute(_ADVANCE, run.bounds)
     except psycopg.errors.OperationalError:
         raise
     except psycopg.Error:
-        parked = await _apply_one_by_one(connection, origin, low, high)
-    return Step(rows, parked, more=rows >= BATCH)
+        session.forget()
+        parked = await _apply_in_parts(session, run)
+    return Step(rows, parked, more=more)
 
 
-async def retry_dead_letters(connection: Connection) -> int:
-    """Try each parked change again; returns how many went in."""
-    letters = await (
-        await connection.execute(
-            "SELECT origin, seq FROM fabric.dead_letter ORDER BY first_at, seq"
-        )
-    ).fetchall()
-    done = 0
-    for origin, seq in letters:
-        if await _apply_row(connection, origin, seq):
-            done += 1
-            await connection.execute(
-                "DELETE FROM fabric.dead_letter WHERE origin = %s AND seq = %s", (origin, seq)
-            )
-    return done
-
-
-async def _next_batch(connection: Connection, origin: int) -> tuple[int, int, int] | None:
-    """(after, up to, rows) in arrival numbers, cut at the border of a source transaction."""
-    found = await connection.execute(
-        "WITH run AS ("
-        "  SELECT c.arrival, c.xact FROM fabric.change c, fabric.watermark w"
-        "   WHERE w.origin = %(origin)s AND c.origin = w.origin AND c.arrival > w.arrival"
-        "   ORDER BY c.arrival LIMIT %(batch)s)"
-        " SELECT (SELECT arrival FROM fabric.watermark WHERE origin = %(origin)s), max(arrival),"
-        "        count(*), (SELECT xact FROM run ORDER BY arrival DESC LIMIT 1) FROM run",
-        {"origin": origin, "batch": BATCH},
-    )
-    row = await found.fetchone()
-    if row is None or row[2] == 0:
-        return None
-    low, high, rows, last = row
-    if rows >= BATCH:
+async def _next_run(session: Session, origin: int) -> tuple[Run | None, int, bool]:
+    """The next run, cut at the border of a source transaction; its rows; whether there is more."""
+    found = await session.fetch(_NEXT, (origin,))
+    low, high, entries, rows, seen, last = found[0]
+    if not entries:
+        return None, 0, False
+    more = seen >= BATCH or entries < seen
+    if more:
         # The inbox shows source transactions whole, so the last one's end is there to be read.
-        ends = await connection.execute(
-            "SELECT max(arrival), count(*) FROM fabric.change"
-            " WHERE origin = %s AND arrival > %s AND xact = %s",
-            (origin, high, last),
+        ends = await session.fetch(
+            "SELECT max(arrival), coalesce(sum(size), 0) FROM fabric.change"
+            " WHERE origin = $1 AND arrival > $2 AND xact = $3::text::xid8",
+            (origin, high, str(last)),
         )
-        end = await ends.fetchone()
-        if end is not None and end[1]:
-            high, rows = end[0], rows + end[1]
-    return low, high, rows
+        end, further = ends[0]
+        high, rows = end or high, rows + further
+    return Run(origin, low, high), int(rows), more
 
 
-async def _merge_run(connection: Connection, origin: int, low: int, high: int) -> None:
-    where = sql.SQL("c.origin = {} AND c.arrival > {} AND c.arrival <= {}").format(
-        origin, low, high
+async def _merge_run(session: Session, run: Run) -> None:
+    for rel, columns, only_new, rows, key, ours, buried in await session.fetch(
+        _CONTENTS, run.bounds
+    ):
+        shape = Shape(relation_of(rel, key, ours), tuple(columns))
+        statements = await session.statements(shape)
+        params = (*run.bounds, rel, columns)
+        if only_new and not buried:
+            inserted = (await session.execute(statements.insert_new, params)).rowcount
+            if inserted == rows and not await _has_tombstones(session, rel):
+                continue
+        await session.execute(statements.stage, params)
+        await merge_stage(session, statements, rows=int(rows))
+
+
+async def _has_tombstones(session: Session, rel: str) -> bool:
+    found = await session.fetch(
+        "SELECT EXISTS (SELECT FROM fabric.tombstone WHERE rel = $1)", (rel,)
     )
-    await _merge(connection, where)
+    return bool(found[0][0])
 
 
-async def _merge(connection: Connection, where: sql.Composable) -> None:
-    await connection.execute("DELETE FROM pg_temp.stage")
-    await connection.execute(TAKE.format(where=where))
-    await connection.execute(JOIN_TOMBSTONES)
-    found = await connection.execute(
-        "SELECT s.rel, r.key, r.columns, bool_or(s.dead IS NOT NULL),"
-        "       bool_or(s.content - r.columns <> '{}'), bool_and(s.content ?& r.columns)"
-        "  FROM pg_temp.stage s LEFT JOIN fabric.relation r USING (rel) GROUP BY 1, 2, 3"
-    )
-    for rel, key, columns, deletes, more, whole in await found.fetchall():
-        if key is None:
-            raise psycopg.errors.UndefinedTable(f"{rel} does not exist in this replica")
-        relation = Relation(rel, tuple(key), tuple(columns))
-        if more:
-            await versions.refuse_unknown_fields(connection, relation)
-        if not whole:
-            await versions.fill_missing_fields(connection, relation)
-        for statement in statements_for(relation, deletes=deletes):
-            await connection.execute(statement)
-    await connection.execute(
-        "SELECT setval('fabric.clock', greatest(last_value, newest >> 8)) FROM fabric.clock,"
-        " (SELECT max(greatest(dead, (content ->> '_stamp')::bigint)) AS newest"
-        "    FROM pg_temp.stage) AS received WHERE newest IS NOT NULL"
-    )
-
-
-async def _advance(connection: Connection, origin: int, high: int) -> None:
-    await connection.execute(
-        "UPDATE fabric.watermark w SET arrival = %(high)s, at = clock_timestamp(),"
-        "  stamp = greatest(w.stamp, run.stamp), heartbeat = greatest(w.heartbeat, run.heartbeat)"
-        " FROM (SELECT max(c.stamp) AS stamp,"
-        "              coalesce(max(c.seq) FILTER (WHERE c.op = 'H'), 0) AS heartbeat"
-        "         FROM fabric.change c, fabric.watermark v WHERE v.origin = %(origin)s"
-        "          AND c.origin = v.origin AND c.arrival > v.arrival AND c.arrival <= %(high)s"
-        " ) AS run WHERE w.origin = %(origin)s",
-        {"origin": origin, "high": high},
-    )
-
-
-async def _apply_one_by_one(connection: Connection, origin: int, low: int, high: int) -> int:
-    """The slow way round a row that fails: everything else of the batch still goes in, at once."""
+async def _apply_in_parts(session: Session, run: Run) -> int:
+    """The slow way round a row that fails: everything else of the run still goes in, at once."""
     parked = 0
-    async with connection.transaction():
-        rows = await connection.execute(
-            "SELECT seq FROM fabric.change WHERE origin = %s AND arrival > %s AND arrival <= %s"
-            " ORDER BY arrival",
-            (origin, low, high),
+    async with session.connection.transaction():
+        entries = await session.fetch(
+            "SELECT c.arrival, c.seq, c.rel, c.columns, c.size FROM fabric.change c"
+            " WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3 AND c.op <> 'H'"
+            " ORDER BY c.arrival",
+            run.bounds,
         )
-        for (seq,) in await rows.fetchall():
-            if not await _apply_row(connection, origin, seq):
-                parked += 1
-        await _advance(connection, origin, high)
+        for arrival, seq, rel, columns, size in entries:
+            entry = replace(run, low=arrival - 1, high=arrival)
+            if await _succeeds(session, _merge_run(session, entry)) is None:
+                continue
+            for place in range(1, size + 1):
+                row = (*entry.bounds, rel, columns, seq, place)
+                error = await _succeeds(session, _merge_row(session, row))
+                if error is not None:
+                    await letters.park(session, row, error)
+                    parked += 1
+        await session.execute(_ADVANCE, run.bounds)
     return parked
 
 
-async def _apply_row(connection: Connection, origin: int, seq: int) -> bool:
-    where = sql.SQL("c.origin = {} AND c.seq = {}").format(origin, seq)
+async def _merge_row(session: Session, row: tuple[Any, ...]) -> None:
+    rel, columns = row[3], row[4]
+    found = await session.fetch(_RELATION, (rel,))
+    key, ours = found[0] if found else (None, None)
+    statements = await session.statements(Shape(relation_of(rel, key, ours), tuple(columns)))
+    await session.execute(statements.stage_row, row)
+    await merge_stage(session, statements, rows=1)
+
+
+async def _succeeds(session: Session, work: Coroutine[Any, Any, None]) -> psycopg.Error | None:
+    """None, or what went wrong; then it has done nothing."""
     try:
-        async with connection.transaction():
-            await _merge(connection, where)
+        async with session.connection.transaction():
+            await work
     except psycopg.errors.OperationalError:
         raise
     except psycopg.Error as error:
-        await connection.execute(
-            "INSERT INTO fabric.dead_letter AS d (origin, seq, reason) VALUES (%s, %s, %s)"
-            " ON CONFLICT (origin, seq) DO UPDATE SET reason = EXCLUDED.reason,"
-            " attempts = d.attempts + 1, last_at = now()",
-            (origin, seq, _reason(error)),
-        )
-        return False
-    return True
-
-
-def _reason(error: psycopg.Error) -> str:
-    """The error without its DETAIL: that repeats values of the row."""
-    primary = error.diag.message_primary or str(error).splitlines()[0]
-    return f"{error.sqlstate}: {primary}" if error.sqlstate else primary
+        session.forget()
+        return error
+    return None

@@ -250,7 +250,7 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
 
 def detach_schema(connection: Connection, schema: str) -> None:
     """Forget a schema's tables, before it is dropped."""
-    for table in ("relation", "tombstone", "conflict"):
+    for table in ("relation", "tombstone", "conflict", "dead_letter"):
         connection.execute(
             sql.SQL("DELETE FROM {} WHERE split_part(rel, '.', 1) = %s").format(
                 sql.Identifier("fabric", table)

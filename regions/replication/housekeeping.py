@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import psycopg
+from regions.replication.session import Session
 
 KEEP_LOG = "10 minutes"
 
@@ -23,25 +21,23 @@ SELECT count(*) FROM fabric.watermark w
 """
 
 
-async def prune(connection: psycopg.AsyncConnection[Any]) -> None:
+async def prune(session: Session) -> None:
     """Drop ended transactions' rows, and log and probes that are applied and old.
 
     Runs in an applying session, so nothing of it is captured. Peers read the log from the WAL,
     never from the table: what is old here is not missing there.
     """
-    await connection.execute(
+    await session.execute(
         "DELETE FROM fabric.txn WHERE xact < pg_snapshot_xmin(pg_current_snapshot())"
     )
-    await connection.execute(
+    await session.execute(
         "DELETE FROM fabric.change c"
-        " WHERE c.stamp < ((extract(epoch FROM now() - %s::interval) * 1000000)::bigint"
+        " WHERE c.stamp < ((extract(epoch FROM now() - $1::interval) * 1000000)::bigint"
         "                  - 1577836800000000) << 8"
         "   AND NOT EXISTS (SELECT FROM fabric.watermark w WHERE w.origin = c.origin"
-        "                   AND c.arrival > w.arrival)"
-        "   AND NOT EXISTS (SELECT FROM fabric.dead_letter d WHERE d.origin = c.origin"
-        "                   AND d.seq = c.seq)",
+        "                   AND c.arrival > w.arrival)",
         (KEEP_LOG,),
     )
-    await connection.execute(
-        "DELETE FROM fabric.probe WHERE at < now() - %s::interval", (KEEP_LOG,)
+    await session.execute(
+        "DELETE FROM fabric.probe WHERE at < now() - $1::interval", (KEEP_LOG,)
     )

@@ -93,7 +93,7 @@ def create_publication(connection: Connection) -> None:
         connection.execute(
             sql.SQL(
                 "CREATE PUBLICATION {} FOR TABLE fabric.change"
-                " (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, state)"
+                " (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)"
                 " WITH (publish = 'insert')"
             ).format(sql.Identifier(PUBLICATION))
         )

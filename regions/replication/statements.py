@@ -1,162 +1,239 @@
-"""The statements that merge staged changes into one table. They only build SQL.
+"""The statements that merge staged rows into one table. They only build SQL.
 
-`pg_temp.stage` holds one row a changed row: its newest content as the origin has it, the stamp of
-its deletion if it was deleted, and the versions that the origin's changes were based on.
+The stage holds one row a changed row: its newest content as the origin has it, the stamp of its
+deletion if it was deleted (`_fabric_dead`), the version that the origin's first change was based on
+(`_fabric_version`) and the stamps that it saw in the fields it changed (`_fabric_based`; null: it
+wrote all of them).
+
+Parameters of what reads a run of the log: $1 origin, $2 after arrival, $3 up to arrival, $4 table,
+$5 the writer's columns; of one row, also $6 the entry's number and $7 the row's place in it.
+
+A value is never taken apart here: the merge picks one version's or the other's, typed as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from psycopg import sql
 
 from regions.replication.capture import HIDDEN_COLUMNS
+from regions.replication.shapes import Shape
 
-STAGE = """
-CREATE TEMP TABLE IF NOT EXISTS stage (
-    rel text NOT NULL, pk jsonb NOT NULL, tenant uuid, content jsonb NOT NULL, dead bigint,
-    version bigint NOT NULL, based jsonb NOT NULL, PRIMARY KEY (rel, pk)
-)"""
+Statement = sql.Composed
+
+_RUN = """
+  FROM fabric.change c CROSS JOIN LATERAL unnest(c.rows::{row}[]) {ordinality}
+ WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3
+   AND c.rel = $4 AND c.columns = $5"""
+
+# Where the origin only inserted, each row is there once, and nobody had it before.
+_INSERT_NEW = sql.SQL("INSERT INTO {table} ({columns}) SELECT {row_columns}" + _RUN + """
+    ON CONFLICT ({key}) DO NOTHING""")
 
 # Within one origin a later state contains the earlier ones, so the last of each row is enough;
 # of what the changes were based on, the earliest counts.
-TAKE = sql.SQL("""
-INSERT INTO pg_temp.stage (rel, pk, tenant, content, dead, version, based)
-SELECT rel, pk, (array_agg(tenant ORDER BY arrival DESC))[1],
-       (array_agg(state ORDER BY arrival DESC))[1],
-       max(stamp) FILTER (WHERE op = 'D'),
-       (array_agg(version ORDER BY arrival))[1],
-       fabric.first_base(based ORDER BY arrival DESC)
-  FROM (SELECT c.*, fabric.pick(state, coalesce(r.key, ARRAY['id'])) AS pk,
-               CASE op WHEN 'U' THEN (state -> '_base' ->> '')::bigint
-                       WHEN 'D' THEN (state ->> '_stamp')::bigint ELSE 0 END AS version,
-               CASE op WHEN 'U' THEN (state -> '_base') - '' ELSE '{{}}' END AS based
-          FROM fabric.change c LEFT JOIN fabric.relation r USING (rel)
-         WHERE {where} AND op <> 'H') AS log
- GROUP BY rel, pk
-""")
+_STAGE = sql.SQL("""
+INSERT INTO {stage} ({columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant)
+SELECT {columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant
+  FROM (SELECT {row_columns}, c.tenant AS _fabric_tenant,
+               first_value(CASE c.op WHEN 'U' THEN (written._base ->> '')::bigint
+                                     WHEN 'D' THEN written._stamp ELSE 0 END) OVER run
+                   AS _fabric_version,
+               CASE WHEN bool_and(c.op = 'U') OVER run
+                    THEN fabric.first_base(written._base - '') OVER run END AS _fabric_based,
+               max(c.stamp) FILTER (WHERE c.op = 'D') OVER run AS _fabric_dead,
+               lead(false, 1, true) OVER run AS _fabric_last
+""" + _RUN + """ {narrowed}
+        WINDOW run AS (PARTITION BY {row_key} ORDER BY c.arrival, _fabric_place
+                       ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)) AS log
+ WHERE _fabric_last""")
 
-# A deletion that is known here, from whichever region, keeps its word about older writes.
-JOIN_TOMBSTONES = """
-UPDATE pg_temp.stage s
-   SET dead = greatest(s.dead, g.stamp), content = fabric.merge(s.content, g.state)
-  FROM fabric.tombstone g WHERE g.rel = s.rel AND g.pk = s.pk"""
+_STAGE_LETTER = sql.SQL("""
+INSERT INTO {stage} ({columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant)
+SELECT {row_columns}, coalesce((written._base ->> '')::bigint, 0), written._base - '', d.dead, d.tenant
+  FROM fabric.dead_letter d CROSS JOIN LATERAL populate_record(NULL::{row}, d.state) AS written
+ WHERE d.id = $1""")
 
+_LOCK = sql.SQL("SELECT FROM {table} t, {stage} s WHERE {matches} FOR UPDATE OF t")
 
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """A table of this replica: `schema.table`, its key's columns and all columns it stores."""
+# A deletion that is known here, from whichever region, keeps its word about older writes. Read
+# after the lock: whoever deleted the row meanwhile has committed.
+_HEED_TOMBSTONES = sql.SQL("""
+UPDATE {stage} s SET _fabric_dead = greatest(s._fabric_dead, g.stamp)
+  FROM fabric.tombstone g WHERE g.rel = {rel} AND g.pk = {stage_pk}""")
 
-    name: str
-    key: tuple[str, ...]
-    columns: tuple[str, ...]
-
-    @property
-    def table(self) -> sql.Identifier:
-        schema, _, table = self.name.partition(".")
-        return sql.Identifier(schema, table)
-
-    @property
-    def visible(self) -> tuple[str, ...]:
-        """The columns that writers know of."""
-        return tuple(column for column in self.columns if column not in HIDDEN_COLUMNS)
-
-    @property
-    def matches(self) -> sql.Composed:
-        """Joins the table `t` with the stage `s`: the key's typed values out of the staged JSON,
-        so that its index finds the row."""
-        row = sql.SQL("(jsonb_populate_record(NULL::{t}, s.content))").format(t=self.table)
-        return sql.SQL(" AND ").join(
-            sql.SQL("t.{c} = {row}.{c}").format(c=sql.Identifier(column), row=row)
-            for column in self.key
-        )
-
-
-def statements_for(relation: Relation, *, deletes: bool) -> Iterator[sql.Composed]:
-    """What has to run, in this order, to merge the staged rows of `relation`."""
-    names = _names(relation)
-    yield _LOCK.format(**names)
-    yield _RECORD_DISCARDED.format(**names)
-    if deletes:
-        yield _JOIN_LOCAL_CONTENT.format(**names)
-        yield _RECORD_DELETED.format(**names)
-        yield _BURY.format(**names)
-        yield _DELETE.format(**names)
-    yield _UPSERT.format(**names)
-
-
-def _names(relation: Relation) -> dict[str, sql.Composable]:
-    def listed(prefix: str | None, columns: tuple[str, ...]) -> sql.Composed:
-        return sql.SQL(", ").join(
-            sql.Identifier(prefix, column) if prefix else sql.Identifier(column)
-            for column in columns
-        )
-
-    columns = relation.visible + HIDDEN_COLUMNS
-    return {
-        "rel": sql.Literal(relation.name),
-        "table": relation.table,
-        "columns": listed(None, columns),
-        "record_columns": listed("record", columns),
-        "key": listed(None, relation.key),
-        "matches": relation.matches,
-    }
-
-
-_LOCK = sql.SQL("""
-SELECT FROM {table} t, pg_temp.stage s WHERE s.rel = {rel} AND {matches} FOR UPDATE OF t
-""")
+_ANY_DEAD = sql.SQL("SELECT EXISTS (SELECT FROM {stage} WHERE _fabric_dead IS NOT NULL)")
 
 _RECORD_DISCARDED = sql.SQL("""
 INSERT INTO fabric.conflict
        (rel, pk, field, loser_stamp, loser, winner_stamp, winner, rule, tenant)
-SELECT s.rel, s.pk, d.field, d.loser_stamp, d.loser, d.winner_stamp, d.winner,
-       'last writer wins', s.tenant
-  FROM pg_temp.stage s JOIN {table} t ON {matches}
- CROSS JOIN LATERAL fabric.discarded(to_jsonb(t), s.content, s.based) d
- WHERE s.rel = {rel} AND t._stamp <> s.version
-   AND (s.dead IS NULL OR s.dead < (s.content ->> '_stamp')::bigint)
-ON CONFLICT DO NOTHING
-""")
+SELECT {rel}, {stage_pk}, d.field, d.loser_stamp, to_jsonb(d.loser), d.winner_stamp,
+       to_jsonb(d.winner), 'last writer wins', s._fabric_tenant
+  FROM {stage} s JOIN {table} t ON {matches}
+ CROSS JOIN LATERAL fabric.discarded(hstore(t), hstore(s) - {meta}, s._fabric_based) d
+ WHERE t._stamp <> s._fabric_version AND (s._fabric_dead IS NULL OR s._fabric_dead < s._stamp)
+ON CONFLICT DO NOTHING""")
 
-_JOIN_LOCAL_CONTENT = sql.SQL("""
-UPDATE pg_temp.stage s SET content = fabric.merge(s.content, to_jsonb(t))
-  FROM {table} t WHERE s.rel = {rel} AND s.dead IS NOT NULL AND {matches}
-""")
+_MERGE = sql.SQL("""
+INSERT INTO {into} AS t ({columns})
+SELECT {source_columns} FROM {source}
+ON CONFLICT ({key}) DO UPDATE
+   SET {fields}{lacking}
+       _born = greatest(t._born, EXCLUDED._born), _stamp = greatest(t._stamp, EXCLUDED._stamp),
+       _base = CASE WHEN EXCLUDED._stamp > t._stamp THEN EXCLUDED._base ELSE t._base END,
+       _fields = fabric.join_fields(
+           t._fields, t._born, EXCLUDED._fields, EXCLUDED._born, {visible})
+ WHERE (t._stamp, t._born) <> (EXCLUDED._stamp, EXCLUDED._born)
+    OR t._fields IS DISTINCT FROM EXCLUDED._fields""")
+
+_FIELD = sql.SQL(
+    "{c} = CASE WHEN coalesce((EXCLUDED._fields ->> {n})::bigint, EXCLUDED._born)"
+    " > coalesce((t._fields ->> {n})::bigint, t._born) THEN EXCLUDED.{c} ELSE t.{c} END, "
+)
+# Our value is of this row, not of an earlier one with its key.
+_LACKING = sql.SQL("{c} = CASE WHEN EXCLUDED._born > t._born THEN {default} ELSE t.{c} END, ")
 
 # A write that the deleting region had not seen is discarded with its row …
 _RECORD_DELETED = sql.SQL("""
 INSERT INTO fabric.conflict
        (rel, pk, field, loser_stamp, loser, winner_stamp, winner, rule, tenant)
-SELECT s.rel, s.pk, '*', t._stamp, to_jsonb(t), s.dead, NULL, 'later delete wins', s.tenant
-  FROM pg_temp.stage s JOIN {table} t ON {matches}
- WHERE s.rel = {rel} AND t._stamp <= s.dead AND t._stamp <> s.version
-ON CONFLICT DO NOTHING
-""")
+SELECT {rel}, {stage_pk}, '*', t._stamp, hstore_to_jsonb(hstore(t)), s._fabric_dead, NULL,
+       'later delete wins', s._fabric_tenant
+  FROM {stage} s JOIN {table} t ON {matches}
+ WHERE t._stamp <= s._fabric_dead AND t._stamp <> s._fabric_version
+ON CONFLICT DO NOTHING""")
 
 _BURY = sql.SQL("""
 INSERT INTO fabric.tombstone AS g (rel, pk, stamp, tenant, state)
-SELECT rel, pk, dead, tenant, content FROM pg_temp.stage
- WHERE rel = {rel} AND dead IS NOT NULL
+SELECT {rel}, {stage_pk}, s._fabric_dead, s._fabric_tenant, hstore(x)
+  FROM {stage} s JOIN {scratch} x ON {scratch_matches}
+ WHERE s._fabric_dead IS NOT NULL
 ON CONFLICT (rel, pk) DO UPDATE
-   SET stamp = greatest(g.stamp, EXCLUDED.stamp), state = EXCLUDED.state
-""")
+   SET stamp = greatest(g.stamp, EXCLUDED.stamp), state = EXCLUDED.state""")
 
 _DELETE = sql.SQL("""
-DELETE FROM {table} t USING pg_temp.stage s
- WHERE s.rel = {rel} AND s.dead >= (s.content ->> '_stamp')::bigint AND {matches}
-""")
+DELETE FROM {table} t USING {stage} s, {scratch} x
+ WHERE {matches} AND {scratch_matches} AND x._stamp <= s._fabric_dead""")
 
-# The row is read again under its lock, so a local write that came in between is merged, not lost.
-_UPSERT = sql.SQL("""
-INSERT INTO {table} AS t ({columns})
-SELECT {record_columns}
-  FROM pg_temp.stage s, jsonb_populate_record(NULL::{table}, s.content) AS record
- WHERE s.rel = {rel} AND (s.dead IS NULL OR s.dead < (s.content ->> '_stamp')::bigint)
-ON CONFLICT ({key}) DO UPDATE SET ({columns}) = (
-    SELECT {record_columns}
-      FROM jsonb_populate_record(NULL::{table}, fabric.merge(to_jsonb(t), to_jsonb(EXCLUDED)))
-           AS record)
- WHERE t._stamp <> EXCLUDED._stamp OR t._fields IS DISTINCT FROM EXCLUDED._fields
-""")
+
+class Statements:
+    """Everything that one shape needs, built once a session."""
+
+    def __init__(self, shape: Shape) -> None:
+        relation = shape.relation
+        every = tuple(relation.plain)
+        key = relation.key
+        names: dict[str, sql.Composable] = {
+            "rel": sql.Literal(relation.name),
+            "table": relation.table,
+            "stage": shape.stage,
+            "scratch": shape.scratch,
+            "row": shape.row,
+            "columns": _listed(shape.stored),
+            "row_columns": _listed(shape.stored, "written"),
+            "key": _listed(key),
+            "row_key": _listed(key, "written"),
+            "matches": _equal("t", "s", key),
+            "scratch_matches": _equal("x", "s", key),
+            # What a type's output function says, which a cast to text need not.
+            "stage_pk": sql.SQL("ARRAY[{}]").format(
+                _join(sql.SQL("format('%s', s.{})").format(sql.Identifier(c)) for c in key)
+            ),
+            "meta": _texts(
+                ("_fabric_version", "_fabric_based", "_fabric_dead", "_fabric_tenant")
+            ),
+        }
+        ordinality = sql.SQL("WITH ORDINALITY AS written({}, _fabric_place)").format(
+            _listed(shape.written)
+        )
+        self.definitions = shape.definitions()
+        self.insert_new = _INSERT_NEW.format(**names, ordinality=sql.SQL("AS written"))
+        self.stage = _STAGE.format(**names, ordinality=ordinality, narrowed=sql.SQL(""))
+        self.stage_row = _STAGE.format(
+            **names,
+            ordinality=ordinality,
+            narrowed=sql.SQL("AND c.seq = $6 AND _fabric_place = $7"),
+        )
+        self.stage_letter = _STAGE_LETTER.format(**names)
+        self.lock = _LOCK.format(**names)
+        self.heed_tombstones = _HEED_TOMBSTONES.format(**names)
+        self.any_dead = _ANY_DEAD.format(**names)
+        self.record_discarded = _RECORD_DISCARDED.format(**names)
+        living = sql.SQL("{} s WHERE s._fabric_dead IS NULL").format(shape.stage)
+        self.merge = self.merge_into(shape, relation.table, shape.stored, "s", living)
+        # The deleted: all that is known of each, joined; then it stays deleted, or comes back.
+        local = sql.SQL("{} l JOIN {} s ON {} WHERE s._fabric_dead IS NOT NULL").format(
+            relation.table, shape.stage, _equal("l", "s", key)
+        )
+        buried = sql.SQL(
+            "fabric.tombstone g JOIN {} s ON g.rel = {} AND g.pk = {}"
+            " CROSS JOIN LATERAL populate_record(NULL::{}, g.state) AS l"
+        ).format(shape.stage, names["rel"], names["stage_pk"], shape.scratch)
+        staged = sql.SQL("{} s WHERE s._fabric_dead IS NOT NULL").format(shape.stage)
+        revived = sql.SQL("{} x JOIN {} s ON {} WHERE x._stamp > s._fabric_dead").format(
+            shape.scratch, shape.stage, names["scratch_matches"]
+        )
+        self.settle_deleted = [
+            self.merge_into(shape, shape.scratch, every, "l", local),
+            self.merge_into(shape, shape.scratch, every, "l", buried),
+            self.merge_into(shape, shape.scratch, shape.stored, "s", staged),
+            _RECORD_DELETED.format(**names),
+            _BURY.format(**names),
+            _DELETE.format(**names),
+            self.merge_into(shape, relation.table, every, "x", revived),
+            sql.SQL("DELETE FROM {}").format(shape.scratch),
+        ]
+        self.clear = sql.SQL("DELETE FROM {}").format(shape.stage)
+        self.truncate = sql.SQL("TRUNCATE {}, {}").format(shape.stage, shape.scratch)
+
+    @staticmethod
+    def merge_into(
+        shape: Shape,
+        into: sql.Composable,
+        columns: tuple[str, ...],
+        alias: str,
+        source: sql.Composable,
+    ) -> Statement:
+        """Merge the versions in `source`, which have `columns`, into the table `into`."""
+        key = shape.relation.key
+        fields = [c for c in columns if c not in HIDDEN_COLUMNS and c not in key]
+        lacking = [c for c in shape.relation.plain.values() if c.name not in columns]
+        return _MERGE.format(
+            into=into,
+            columns=_listed(columns),
+            source_columns=_listed(columns, alias),
+            source=source,
+            key=_listed(key),
+            fields=sql.Composed(
+                [_FIELD.format(c=sql.Identifier(c), n=sql.Literal(c)) for c in fields]
+            ),
+            lacking=sql.Composed(
+                [
+                    _LACKING.format(
+                        c=sql.Identifier(column.name), default=sql.SQL(column.default or "NULL")
+                    )
+                    for column in lacking
+                ]
+            ),
+            visible=_texts(c for c in columns if c not in HIDDEN_COLUMNS),
+        )
+
+
+def _join(parts: Iterable[sql.Composable]) -> sql.Composed:
+    return sql.SQL(", ").join(parts)
+
+
+def _listed(columns: Iterable[str], prefix: str | None = None) -> sql.Composed:
+    return _join(sql.Identifier(prefix, c) if prefix else sql.Identifier(c) for c in columns)
+
+
+def _texts(names: Iterable[str]) -> sql.Composed:
+    return sql.SQL("ARRAY[{}]::text[]").format(_join(map(sql.Literal, names)))
+
+
+def _equal(left: str, right: str, columns: Iterable[str]) -> sql.Composed:
+    return sql.SQL(" AND ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(left, c), sql.Identifier(right, c))
+        for c in columns
+    )

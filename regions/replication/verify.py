@@ -81,7 +81,7 @@ def _table(connection: Connection, rel: str) -> str:
     row = connection.execute(
         sql.SQL(
             "SELECT encode(sha256(convert_to(coalesce(string_agg(digest, '' ORDER BY digest), ''),"
-            " 'UTF8')), 'hex') FROM (SELECT md5(to_jsonb(t)::text) AS digest FROM {} t) AS rows"
+            " 'UTF8')), 'hex') FROM (SELECT md5(hstore(t)::text) AS digest FROM {} t) AS rows"
         ).format(_identifier(rel))
     ).fetchone()
     return str(row[0]) if row else ""
@@ -94,7 +94,7 @@ def _rows_that_differ(
     for region, connection in replicas.items():
         found = connection.execute(
             sql.SQL(
-                "SELECT fabric.pick(to_jsonb(t), %s)::text, md5(to_jsonb(t)::text) FROM {} t"
+                "SELECT (hstore(t) -> %s::text[])::text, md5(hstore(t)::text) FROM {} t"
             ).format(_identifier(rel)),
             (key,),
         )

@@ -30,8 +30,8 @@ from tenants.isolation.rewrite import share_tables
 
 Progress = Callable[[str, int], None]
 
-# The fabric keeps copies of rows: what was written, deleted, or lost a conflict.
-LOGS = ("change", "tombstone", "conflict")
+# The fabric keeps copies of rows: what was written, deleted, parked, or lost a conflict.
+LOGS = ("change", "tombstone", "conflict", "dead_letter")
 
 # After this, what was under way between replicas when it began has arrived.
 SETTLE_SECONDS = 1.0

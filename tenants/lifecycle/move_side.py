@@ -29,9 +29,7 @@ WRITER_SECONDS = 30.0
 SETTLE_SECONDS = 30.0
 PAUSE_SECONDS = 0.005
 
-_PARKED = """
-SELECT count(*) FROM fabric.dead_letter JOIN fabric.change USING (origin, seq) WHERE tenant = %s
-"""
+_PARKED = "SELECT count(*) FROM fabric.dead_letter WHERE tenant = %s"
 
 
 @dataclass(frozen=True)

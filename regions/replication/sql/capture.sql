@@ -69,78 +69,135 @@ BEGIN
     RETURN NEW;
 END $$;
 
+-- What changed is told by the values' texts, under settings that hide nothing.
 CREATE OR REPLACE FUNCTION fabric.stamp_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1 AS $$
 DECLARE
     mine bigint := current_setting('fabric.stamp')::bigint;
-    ours text[] := ARRAY['_born', '_stamp', '_fields', '_base'] || TG_ARGV;
-    before jsonb := to_jsonb(OLD) - ours;
-    changed jsonb;
-    based jsonb;
+    changed text[] := akeys(
+        hstore(NEW) - hstore(OLD) - (ARRAY['_born', '_stamp', '_fields', '_base'] || TG_ARGV));
+    field text;
 BEGIN
     NEW._born := OLD._born;
     NEW._stamp := OLD._stamp;
     NEW._fields := OLD._fields;
     NEW._base := OLD._base;
+    IF changed = '{}' THEN
+        RETURN NEW;
+    END IF;
     IF OLD._stamp >= mine THEN
         mine := fabric.after_stamp(OLD._stamp, mine);
         PERFORM setval('fabric.clock', mine >> 8);
     END IF;
-    SELECT jsonb_object_agg(key, mine),
-           jsonb_object_agg(key, coalesce((OLD._fields ->> key)::bigint, OLD._born))
-      INTO changed, based
-      FROM jsonb_each(to_jsonb(NEW) - ours) AS after
-     WHERE value IS DISTINCT FROM before -> key;
-    IF changed IS NOT NULL THEN
-        NEW._stamp := mine;
-        NEW._fields := coalesce(OLD._fields, '{}') || changed;
-        NEW._base := based || jsonb_build_object('', OLD._stamp);
-    END IF;
+    NEW._stamp := mine;
+    NEW._base := jsonb_build_object('', OLD._stamp);
+    NEW._fields := coalesce(OLD._fields, '{}');
+    FOREACH field IN ARRAY changed LOOP
+        NEW._base := jsonb_set(
+            NEW._base, ARRAY[field], coalesce(OLD._fields -> field, to_jsonb(OLD._born)));
+        NEW._fields := jsonb_set(NEW._fields, ARRAY[field], to_jsonb(mine));
+    END LOOP;
     RETURN NEW;
 END $$;
 
--- After the statement: one log row a changed row, whole, so that it can be applied in any order.
--- TG_ARGV[0]: the tenant ('' where each row says its own); then the primary key's columns.
+-- The columns of a table, in the order of its records.
+CREATE OR REPLACE FUNCTION fabric.columns_of(relation oid) RETURNS text[] LANGUAGE sql STABLE AS $$
+    SELECT array_agg(attname::text ORDER BY attnum) FROM pg_catalog.pg_attribute
+     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
+$$;
+
+-- After the statement: its rows go to the log, whole, so that they can be applied in any order.
+-- Many rows share an entry; an entry is one tenant's and, but for a single huge row, a quarter of a
+-- megabyte. TG_ARGV[0]: the tenant, '' where each row may say its own; then the primary key's
+-- columns. An entry's stamp is its newest row's; of a deletion, later than that.
 CREATE OR REPLACE FUNCTION fabric.capture_write() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1
+SET bytea_output = 'hex' SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
+DECLARE
+    columns text[] := fabric.columns_of(TG_RELID);
+    here text := TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME;
+    txn fabric.txn;
 BEGIN
-    INSERT INTO fabric.change (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, state)
-    SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, (doc ->> '_stamp')::bigint,
-           txn.epoch, left(TG_OP, 1)::"char", row_number() OVER () = 1,
-           coalesce(nullif(TG_ARGV[0], ''), doc ->> 'tenant_id')::uuid,
-           TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, doc
-      FROM fabric.txn, (SELECT to_jsonb(_fabric_row) AS doc FROM fresh AS _fabric_row) AS rows
-     WHERE txn.xact = pg_current_xact_id();
+    SELECT * INTO txn FROM fabric.txn WHERE xact = pg_current_xact_id();
+    IF TG_ARGV[0] = '' AND 'tenant_id' = ANY (columns) THEN
+        INSERT INTO fabric.change
+               (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
+        SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, max(stamp), txn.epoch,
+               left(TG_OP, 1)::"char", row_number() OVER () = 1, tenant, here, count(*), columns,
+               array_agg(doc)
+          FROM (SELECT doc, stamp, tenant,
+                       sum(octet_length(doc)) OVER (PARTITION BY tenant ROWS UNBOUNDED PRECEDING)
+                       >> 18 AS part
+                  FROM (SELECT _fabric_row::text AS doc, _fabric_row._stamp AS stamp,
+                               _fabric_row.tenant_id AS tenant FROM fresh AS _fabric_row) AS row
+               ) AS rows
+         GROUP BY tenant, part;
+    ELSIF EXISTS (SELECT FROM fresh OFFSET 1) THEN
+        INSERT INTO fabric.change
+               (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
+        SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, max(stamp), txn.epoch,
+               left(TG_OP, 1)::"char", row_number() OVER () = 1, nullif(TG_ARGV[0], '')::uuid,
+               here, count(*), columns, array_agg(doc)
+          FROM (SELECT doc, stamp,
+                       sum(octet_length(doc)) OVER (ROWS UNBOUNDED PRECEDING) >> 18 AS part
+                  FROM (SELECT _fabric_row::text AS doc, _fabric_row._stamp AS stamp
+                          FROM fresh AS _fabric_row) AS row
+               ) AS rows
+         GROUP BY part;
+    ELSE
+        INSERT INTO fabric.change
+               (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
+        SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, _fabric_row._stamp,
+               txn.epoch, left(TG_OP, 1)::"char", true, nullif(TG_ARGV[0], '')::uuid, here, 1,
+               columns, ARRAY[_fabric_row::text]
+          FROM fresh AS _fabric_row;
+    END IF;
     RETURN NULL;
 END $$;
 
 CREATE OR REPLACE FUNCTION fabric.capture_delete() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1
+SET bytea_output = 'hex' SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
 DECLARE
+    columns text[] := fabric.columns_of(TG_RELID);
+    here text := TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME;
+    txn fabric.txn;
     newest bigint;
+    dead bigint;
 BEGIN
+    SELECT max(_fabric_row._stamp) INTO newest FROM stale AS _fabric_row;
+    IF newest IS NULL THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO txn FROM fabric.txn WHERE xact = pg_current_xact_id();
+    dead := greatest(txn.stamp, fabric.after_stamp(newest, txn.stamp));
     WITH gone AS (
-        INSERT INTO fabric.change (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, state)
-        SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact,
-               greatest(txn.stamp, fabric.after_stamp((doc ->> '_stamp')::bigint, txn.stamp)),
-               txn.epoch, 'D', row_number() OVER () = 1,
-               coalesce(nullif(TG_ARGV[0], ''), doc ->> 'tenant_id')::uuid,
-               TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME, doc
-          FROM fabric.txn, (SELECT to_jsonb(_fabric_row) AS doc FROM stale AS _fabric_row) AS rows
-         WHERE txn.xact = pg_current_xact_id()
-        RETURNING rel, stamp, tenant, state
+        SELECT _fabric_row::text AS doc, hstore(_fabric_row) AS state FROM stale AS _fabric_row
     ), buried AS (
         INSERT INTO fabric.tombstone (rel, pk, stamp, tenant, state)
-        SELECT rel, fabric.pick(state, TG_ARGV[1:]), stamp, tenant, state FROM gone
+        SELECT here, state -> TG_ARGV[1:], dead,
+               coalesce(nullif(TG_ARGV[0], ''), state -> 'tenant_id')::uuid, state
+          FROM gone
         ON CONFLICT (rel, pk) DO UPDATE SET stamp = EXCLUDED.stamp, state = EXCLUDED.state
     )
-    SELECT max(stamp) INTO newest FROM gone;
-    IF newest IS NOT NULL THEN
-        -- What follows in this transaction is younger than the deletion, a re-insert above all.
-        UPDATE fabric.txn SET stamp = fabric.after_stamp(newest, stamp)
-         WHERE xact = pg_current_xact_id();
-        PERFORM setval('fabric.clock', greatest((newest >> 8) + 1, last_value)) FROM fabric.clock;
-    END IF;
+    INSERT INTO fabric.change
+           (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
+    SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, dead, txn.epoch, 'D',
+           row_number() OVER () = 1, tenant, here, count(*), columns, array_agg(doc)
+      FROM (SELECT doc, tenant,
+                   sum(octet_length(doc)) OVER (PARTITION BY tenant ROWS UNBOUNDED PRECEDING)
+                   >> 18 AS part
+              FROM (SELECT doc, coalesce(nullif(TG_ARGV[0], ''), state -> 'tenant_id')::uuid
+                               AS tenant FROM gone) AS row
+           ) AS rows
+     GROUP BY tenant, part;
+    -- What follows in this transaction is younger than the deletion, a re-insert above all.
+    UPDATE fabric.txn SET stamp = fabric.after_stamp(dead, stamp)
+     WHERE xact = pg_current_xact_id();
+    PERFORM setval('fabric.clock', greatest((dead >> 8) + 1, last_value)) FROM fabric.clock;
     RETURN NULL;
 END $$;
 

@@ -24,8 +24,11 @@ CREATE SEQUENCE IF NOT EXISTS fabric.clock MINVALUE 0 START 0;   -- newest micro
 CREATE SEQUENCE IF NOT EXISTS fabric.change_seq;
 CREATE SEQUENCE IF NOT EXISTS fabric.arrival;
 
--- The log: what this replica wrote (origin = own node) and what its peers sent. Only inserts are
--- published. `arrival` is not: each replica numbers what it receives, which is commit order.
+-- The log: what this replica wrote (origin = own node) and what its peers sent. An entry holds `size`
+-- rows of one statement, tenant and table, each as the text of its record: what the types' own
+-- output functions give under fixed settings, so that their input functions bring back the same.
+-- Only inserts are published. `arrival` is not: each replica numbers what it receives, which is
+-- commit order.
 CREATE TABLE IF NOT EXISTS fabric.change (
     origin smallint NOT NULL,
     seq bigint NOT NULL,
@@ -36,10 +39,13 @@ CREATE TABLE IF NOT EXISTS fabric.change (
     lead boolean NOT NULL,
     tenant uuid,
     rel text,
-    state jsonb,
+    size integer NOT NULL DEFAULT 0,
+    columns text[],             -- of the writer's table, in its order
+    rows text[],
     arrival bigint NOT NULL DEFAULT nextval('fabric.arrival'),
     PRIMARY KEY (origin, seq)
 );
+ALTER TABLE fabric.change ALTER rows SET STORAGE EXTERNAL;   -- compressing costs more than it saves
 CREATE INDEX IF NOT EXISTS change_by_arrival ON fabric.change (origin, arrival);
 
 -- Wakes the applier when something has arrived; fires in the apply worker only.
@@ -74,19 +80,21 @@ CREATE TABLE IF NOT EXISTS fabric.watermark (
     at timestamptz
 );
 
+-- A row outside of its table is an hstore: each column's text by its name. `pk` are the key's texts.
 CREATE TABLE IF NOT EXISTS fabric.tombstone (
     rel text NOT NULL,
-    pk jsonb NOT NULL,
+    pk text[] NOT NULL,
     stamp bigint NOT NULL,
     tenant uuid,
-    state jsonb NOT NULL,       -- kept so that a later write than the deletion revives a whole row
+    state hstore NOT NULL,      -- kept so that a later write than the deletion revives a whole row
     PRIMARY KEY (rel, pk)
 );
 
--- Every value that a merge discarded although its writer never saw the winner.
+-- Every value that a merge discarded although its writer never saw the winner. A field's value is a
+-- text or null; where `field` is '*' the loser is a whole row, as an object of texts.
 CREATE TABLE IF NOT EXISTS fabric.conflict (
     rel text NOT NULL,
-    pk jsonb NOT NULL,
+    pk text[] NOT NULL,
     field text NOT NULL,
     loser_stamp bigint NOT NULL,
     loser jsonb,
@@ -98,14 +106,20 @@ CREATE TABLE IF NOT EXISTS fabric.conflict (
     PRIMARY KEY (rel, pk, field, loser_stamp)
 );
 
+-- The newest change of a row by each origin that could not be applied.
 CREATE TABLE IF NOT EXISTS fabric.dead_letter (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    rel text NOT NULL,
+    pk text[] NOT NULL,
     origin smallint NOT NULL,
-    seq bigint NOT NULL,
+    tenant uuid,
+    state hstore NOT NULL,
+    dead bigint,                -- the stamp of its deletion
     reason text NOT NULL,
     attempts integer NOT NULL DEFAULT 1,
     first_at timestamptz NOT NULL DEFAULT now(),
     last_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (origin, seq)
+    UNIQUE (rel, pk, origin)
 );
 
 -- A real, replicated write that health checks, failover and drills make.

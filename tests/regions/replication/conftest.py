@@ -10,7 +10,8 @@ import pytest
 
 from regions import cells
 from regions.deployment import AGENT_ROLE, OWNER_ROLE, Deployment
-from regions.replication import apply, capture
+from regions.replication import capture
+from regions.replication.session import open_session
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from tests.regions.replication.mesh import Mesh
 
@@ -43,7 +44,7 @@ def mesh_session(deployment: Deployment) -> Iterator[Mesh]:
     loop = asyncio.new_event_loop()
     appliers = {
         region: loop.run_until_complete(
-            apply.open_session(deployment.dsn(region, SPEC.database, AGENT_ROLE))
+            open_session(deployment.dsn(region, SPEC.database, AGENT_ROLE))
         )
         for region in SPEC.regions
     }

@@ -11,6 +11,7 @@ import psycopg
 
 from regions.deployment import Deployment
 from regions.replication import apply
+from regions.replication.session import Session
 from regions.topology import CellSpec
 
 
@@ -19,7 +20,7 @@ class Mesh:
     deployment: Deployment
     spec: CellSpec
     loop: asyncio.AbstractEventLoop
-    appliers: dict[str, psycopg.AsyncConnection[Any]]
+    appliers: dict[str, Session]
     writers: dict[str, psycopg.Connection[Any]]
 
     def write(self, region: str, statement: str, *params: object) -> list[tuple[Any, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from regions.replication import apply, capture
+from regions.replication import capture, letters
 from tests.regions.replication.mesh import Mesh
 
 EU, DE, US = "eu-west", "eu-central", "us-east"
@@ -26,7 +26,7 @@ def change(mesh: Mesh, region: str, statement: str) -> None:
 
 
 def retry(mesh: Mesh, region: str) -> int:
-    return mesh.loop.run_until_complete(apply.retry_dead_letters(mesh.appliers[region]))
+    return mesh.loop.run_until_complete(letters.retry(mesh.appliers[region]))
 
 
 def test_a_field_that_the_receiver_does_not_know_is_parked_and_goes_in_later(mesh: Mesh) -> None:

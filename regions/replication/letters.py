@@ -1,0 +1,79 @@
+"""Dead letters: changes that could not be applied, whole, with the reason.
+
+Each origin's newest change of a row is kept; it contains the earlier ones. Trying one again is
+harmless whatever has arrived since: the merge is idempotent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from regions.replication.session import Session, merge_stage
+from regions.replication.shapes import COLUMNS, Shape, relation_of
+
+AT_ONCE = 500  # letters tried again in one go, those that have waited longest first
+
+# Its texts are kept as they came: that they can't be read may be the reason.
+_PARK = sql.SQL("""
+INSERT INTO fabric.dead_letter AS d (rel, pk, origin, tenant, state, dead, reason)
+SELECT $4, hstore(written) -> coalesce(r.key, ARRAY['id']), c.origin, c.tenant,
+       hstore(written) - ARRAY['_fabric_place'], CASE c.op WHEN 'D' THEN c.stamp END, $8
+  FROM fabric.change c
+ CROSS JOIN LATERAL unnest(c.rows::{row}[]) WITH ORDINALITY AS written({columns}, _fabric_place)
+  LEFT JOIN fabric.relation r ON r.rel = c.rel
+ WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3 AND c.rel = $4 AND c.columns = $5
+   AND c.seq = $6 AND _fabric_place = $7
+ON CONFLICT (rel, pk, origin) DO UPDATE
+   SET state = EXCLUDED.state, dead = greatest(d.dead, EXCLUDED.dead), reason = EXCLUDED.reason,
+       attempts = d.attempts + 1, last_at = now()
+""")
+
+_WAITING = sql.SQL("""
+SELECT d.id, d.rel, akeys(d.state), r.key, ({columns}) FROM fabric.dead_letter d
+  LEFT JOIN fabric.relation r USING (rel) ORDER BY d.last_at, d.id LIMIT {at_once}
+""").format(columns=COLUMNS.format(rel=sql.SQL("d.rel")), at_once=AT_ONCE)
+
+
+async def park(session: Session, row: tuple[Any, ...], error: psycopg.Error) -> None:
+    """Keep one row of the log: (origin, low, high, table, columns, number, place)."""
+    columns: list[str] = row[4]
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    texts = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(c)) for c in columns)
+    # Gone with the transaction that parks.
+    kind = sql.Identifier("pg_temp", "letter")
+    await session.execute(sql.SQL("CREATE TYPE {} AS ({})").format(kind, texts))
+    await session.execute(_PARK.format(row=kind, columns=names), (*row, reason(error)))
+    await session.execute(sql.SQL("DROP TYPE {}").format(kind))
+
+
+async def retry(session: Session) -> int:
+    """Try parked changes again; returns how many went in."""
+    done = 0
+    for letter, rel, columns, key, ours in await session.fetch(_WAITING):
+        try:
+            async with session.connection.transaction():
+                shape = Shape(relation_of(rel, key, ours), tuple(columns))
+                statements = await session.statements(shape)
+                await session.execute(statements.stage_letter, (letter,))
+                await merge_stage(session, statements, rows=1)
+                await session.execute("DELETE FROM fabric.dead_letter WHERE id = $1", (letter,))
+                done += 1
+        except psycopg.errors.OperationalError:
+            raise
+        except psycopg.Error as error:
+            session.forget()
+            await session.execute(
+                "UPDATE fabric.dead_letter SET reason = $2, attempts = attempts + 1,"
+                " last_at = clock_timestamp() WHERE id = $1",
+                (letter, reason(error)),
+            )
+    return done
+
+
+def reason(error: psycopg.Error) -> str:
+    """The error without its DETAIL: that repeats values of the row."""
+    primary = error.diag.message_primary or str(error).splitlines()[0]
+    return f"{error.sqlstate}: {primary}" if error.sqlstate else primary
