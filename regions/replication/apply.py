@@ -127,6 +127,7 @@ async def _merge_run(session: Session, run: Run) -> None:
         if only_new and not buried:
             inserted = (await session.execute(statements.insert_new, params)).rowcount
             if inserted == rows and not await _has_tombstones(session, rel):
+                await session.leave(statements)
                 continue
         await session.execute(statements.stage, params)
         await merge_stage(session, statements, rows=int(rows))

@@ -38,6 +38,4 @@ async def prune(session: Session) -> None:
         "                   AND c.arrival > w.arrival)",
         (KEEP_LOG,),
     )
-    await session.execute(
-        "DELETE FROM fabric.probe WHERE at < now() - $1::interval", (KEEP_LOG,)
-    )
+    await session.execute("DELETE FROM fabric.probe WHERE at < now() - $1::interval", (KEEP_LOG,))

@@ -62,6 +62,12 @@ class Session:
             self._known[shape] = known
         return known
 
+    async def leave(self, statements: Statements) -> None:
+        """They are not needed for now."""
+        if statements.shape.fleeting:
+            await self.execute(statements.drop)
+            self._known.pop(statements.shape, None)
+
     def forget(self) -> None:
         """After a rollback: what it had made is gone."""
         self._known.clear()
@@ -88,3 +94,4 @@ async def merge_stage(session: Session, statements: Statements, *, rows: int) ->
         for statement in statements.settle_deleted:
             await session.execute(statement)
     await session.execute(statements.clear if rows <= SMALL else statements.truncate)
+    await session.leave(statements)

@@ -117,6 +117,12 @@ class Shape:
         plain = self.relation.plain.values()
         return tuple(column for column in plain if column.name not in self.written)
 
+    @property
+    def fleeting(self) -> bool:
+        """Whether it needs a type that somebody made: what a session keeps must not keep them
+        from dropping it."""
+        return any("." in column.type for column in self.relation.plain.values())
+
     def definitions(self) -> list[sql.Composed]:
         """What a session needs before it can stage such rows."""
         plain = self.relation.plain
@@ -130,22 +136,14 @@ class Shape:
                 for name in names
             )
 
-        scratch = sql.SQL(", ").join(
-            sql.SQL("{} {} DEFAULT {}").format(
-                sql.Identifier(column.name),
-                sql.SQL(column.type),
-                sql.SQL(column.default or "NULL"),
-            )
-            for column in plain.values()
-        )
         key = sql.SQL(", ").join(map(sql.Identifier, self.relation.key))
         return [
             sql.SQL("CREATE TYPE {} AS ({})").format(self.row, typed(self.written)),
             sql.SQL(
                 "CREATE TEMP TABLE {} ({}, _fabric_version bigint, _fabric_based jsonb,"
                 " _fabric_dead bigint, _fabric_tenant uuid)"
-            ).format(sql.Identifier(self.stage._obj[-1]), typed(self.stored)),
+            ).format(self.stage, typed(self.stored)),
             sql.SQL("CREATE TEMP TABLE {} ({}, PRIMARY KEY ({}))").format(
-                sql.Identifier(self.scratch._obj[-1]), scratch, key
+                self.scratch, typed(plain), key
             ),
         ]

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from psycopg import sql
 
 from regions.replication.capture import HIDDEN_COLUMNS
-from regions.replication.shapes import Shape
+from regions.replication.shapes import Column, Shape
 
 Statement = sql.Composed
 
@@ -28,12 +28,18 @@ _RUN = """
    AND c.rel = $4 AND c.columns = $5"""
 
 # Where the origin only inserted, each row is there once, and nobody had it before.
-_INSERT_NEW = sql.SQL("INSERT INTO {table} ({columns}) SELECT {row_columns}" + _RUN + """
-    ON CONFLICT ({key}) DO NOTHING""")
+_INSERT_NEW = sql.SQL(
+    """
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {row_columns}"""
+    + _RUN
+    + """
+    ON CONFLICT ({key}) DO NOTHING"""
+)
 
 # Within one origin a later state contains the earlier ones, so the last of each row is enough;
 # of what the changes were based on, the earliest counts.
-_STAGE = sql.SQL("""
+_STAGE = sql.SQL(
+    """
 INSERT INTO {stage} ({columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant)
 SELECT {columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant
   FROM (SELECT {row_columns}, c.tenant AS _fabric_tenant,
@@ -44,10 +50,13 @@ SELECT {columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant
                     THEN fabric.first_base(written._base - '') OVER run END AS _fabric_based,
                max(c.stamp) FILTER (WHERE c.op = 'D') OVER run AS _fabric_dead,
                lead(false, 1, true) OVER run AS _fabric_last
-""" + _RUN + """ {narrowed}
+"""
+    + _RUN
+    + """ {narrowed}
         WINDOW run AS (PARTITION BY {row_key} ORDER BY c.arrival, _fabric_place
                        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)) AS log
- WHERE _fabric_last""")
+ WHERE _fabric_last"""
+)
 
 _STAGE_LETTER = sql.SQL("""
 INSERT INTO {stage} ({columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant)
@@ -76,7 +85,7 @@ SELECT {rel}, {stage_pk}, d.field, d.loser_stamp, to_jsonb(d.loser), d.winner_st
 ON CONFLICT DO NOTHING""")
 
 _MERGE = sql.SQL("""
-INSERT INTO {into} AS t ({columns})
+INSERT INTO {into} AS t ({columns}) OVERRIDING SYSTEM VALUE
 SELECT {source_columns} FROM {source}
 ON CONFLICT ({key}) DO UPDATE
    SET {fields}{lacking}
@@ -121,6 +130,7 @@ class Statements:
     """Everything that one shape needs, built once a session."""
 
     def __init__(self, shape: Shape) -> None:
+        self.shape = shape
         relation = shape.relation
         every = tuple(relation.plain)
         key = relation.key
@@ -140,9 +150,7 @@ class Statements:
             "stage_pk": sql.SQL("ARRAY[{}]").format(
                 _join(sql.SQL("format('%s', s.{})").format(sql.Identifier(c)) for c in key)
             ),
-            "meta": _texts(
-                ("_fabric_version", "_fabric_based", "_fabric_dead", "_fabric_tenant")
-            ),
+            "meta": _texts(("_fabric_version", "_fabric_based", "_fabric_dead", "_fabric_tenant")),
         }
         ordinality = sql.SQL("WITH ORDINALITY AS written({}, _fabric_place)").format(
             _listed(shape.written)
@@ -185,6 +193,9 @@ class Statements:
             sql.SQL("DELETE FROM {}").format(shape.scratch),
         ]
         self.clear = sql.SQL("DELETE FROM {}").format(shape.stage)
+        self.drop = sql.SQL("DROP TABLE {}, {}; DROP TYPE {}").format(
+            shape.stage, shape.scratch, shape.row
+        )
         self.truncate = sql.SQL("TRUNCATE {}, {}").format(shape.stage, shape.scratch)
 
     @staticmethod
@@ -197,12 +208,14 @@ class Statements:
     ) -> Statement:
         """Merge the versions in `source`, which have `columns`, into the table `into`."""
         key = shape.relation.key
-        fields = [c for c in columns if c not in HIDDEN_COLUMNS and c not in key]
         lacking = [c for c in shape.relation.plain.values() if c.name not in columns]
+        fields = [c for c in columns if c not in HIDDEN_COLUMNS and c not in key]
         return _MERGE.format(
             into=into,
-            columns=_listed(columns),
-            source_columns=_listed(columns, alias),
+            columns=_listed((*columns, *(column.name for column in lacking))),
+            source_columns=_join(
+                [*(sql.Identifier(alias, c) for c in columns), *map(_default, lacking)]
+            ),
             source=source,
             key=_listed(key),
             fields=sql.Composed(
@@ -210,14 +223,17 @@ class Statements:
             ),
             lacking=sql.Composed(
                 [
-                    _LACKING.format(
-                        c=sql.Identifier(column.name), default=sql.SQL(column.default or "NULL")
-                    )
+                    _LACKING.format(c=sql.Identifier(column.name), default=_default(column))
                     for column in lacking
                 ]
             ),
             visible=_texts(c for c in columns if c not in HIDDEN_COLUMNS),
         )
+
+
+def _default(column: Column) -> sql.SQL:
+    """The catalog's own text of it."""
+    return sql.SQL(column.default or "NULL")
 
 
 def _join(parts: Iterable[sql.Composable]) -> sql.Composed:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
+from regions import cells
 from regions.deployment import Deployment
 from regions.replication import apply
 from regions.replication.session import Session
@@ -29,6 +31,9 @@ class Mesh:
 
     def rows(self, region: str, statement: str = "SELECT * FROM note ORDER BY id") -> list[Any]:
         return self.write(region, statement)
+
+    def administrator(self, region: str) -> AbstractContextManager[psycopg.Connection[Any]]:
+        return cells.administrator(self.deployment, region, self.spec.database)
 
     def node(self, region: str) -> int:
         return self.deployment.region(region).node

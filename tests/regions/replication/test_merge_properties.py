@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from regions.replication.capture import HIDDEN_COLUMNS
+from regions.replication.shapes import Column, Relation, Shape
+from regions.replication.statements import Statements
 from tests.regions.replication.mesh import Mesh
 
 FIELDS = ("a", "b", "c")
@@ -49,18 +53,51 @@ def state(born: int, writes: list[tuple[str, int]]) -> dict[str, Any]:
     }
 
 
+SHAPE = Shape(
+    Relation(
+        "public.merged",
+        ("id",),
+        tuple(
+            Column(name, type_, False, None)
+            for name, type_ in (
+                ("id", "integer"),
+                *((field, "text") for field in FIELDS),
+                ("_born", "bigint"),
+                ("_stamp", "bigint"),
+                ("_fields", "jsonb"),
+                ("_base", "jsonb"),
+            )
+        ),
+    ),
+    ("id", *FIELDS, *HIDDEN_COLUMNS),
+)
+
+
 @pytest.fixture
 def merge(mesh: Mesh):
+    """The statement that applies, on a table of its own."""
+    session = mesh.writers["eu-west"]
+    columns = ", ".join(f"{c.name} {c.type}" for c in SHAPE.relation.columns)
+    session.execute(f"CREATE TEMP TABLE merged ({columns}, PRIMARY KEY (id))")
+    table = sql.Identifier("merged")
+    statement = Statements.merge_into(
+        SHAPE,
+        table,
+        SHAPE.stored,
+        "s",
+        sql.SQL("jsonb_populate_record(NULL::merged, %s) AS s"),
+    )
+
     def call(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
-        row = (
-            mesh.writers["eu-west"]
-            .execute("SELECT fabric.merge(%s, %s)", (Jsonb(left), Jsonb(right)))
-            .fetchone()
-        )
+        with session.transaction(force_rollback=True):
+            for version in (left, right):
+                session.execute(statement, (Jsonb({"id": 1, **version}),))
+            row = session.execute("SELECT to_jsonb(m) - 'id' FROM merged m").fetchone()
         assert row is not None
         return row[0]
 
-    return call
+    yield call
+    session.execute("DROP TABLE merged")
 
 
 quick = settings(
