@@ -56,7 +56,8 @@ SELECT jsonb_agg(jsonb_build_array(attname, format_type(atttypid, atttypmod), at
                  ORDER BY attnum)
   FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
  WHERE attnum > 0 AND NOT attisdropped AND attrelid = to_regclass(
-       quote_ident(split_part({rel}, '.', 1)) || '.' || quote_ident(substr({rel}, strpos({rel}, '.') + 1)))
+       quote_ident(split_part({rel}, '.', 1)) || '.'
+       || quote_ident(substr({rel}, strpos({rel}, '.') + 1)))
 """)
 
 

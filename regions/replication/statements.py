@@ -60,7 +60,8 @@ SELECT {columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant
 
 _STAGE_LETTER = sql.SQL("""
 INSERT INTO {stage} ({columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant)
-SELECT {row_columns}, coalesce((written._base ->> '')::bigint, 0), written._base - '', d.dead, d.tenant
+SELECT {row_columns}, coalesce((written._base ->> '')::bigint, 0), written._base - '', d.dead,
+       d.tenant
   FROM fabric.dead_letter d CROSS JOIN LATERAL populate_record(NULL::{row}, d.state) AS written
  WHERE d.id = $1""")
 
