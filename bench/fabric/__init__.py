@@ -1,1 +1,1 @@
-"""Issue 4's measures: what capture costs its writer, how quickly a peer applies, how far it lags."""
+"""Issue 4's measures: what capture costs, how quickly a peer applies, how far it lags."""

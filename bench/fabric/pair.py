@@ -1,5 +1,5 @@
-"""Two real PostgreSQL servers with the same table twice: in a cell, which the fabric replicates, and
-in a plain database, which native logical replication does."""
+"""Two real PostgreSQL servers with the same table twice: in a cell, which the fabric replicates,
+and in a plain database, which native logical replication does."""
 
 from __future__ import annotations
 
