@@ -10,7 +10,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import psycopg
-from celery import shared_task
+from celery import current_app, shared_task
 from django.conf import settings
 from django.db import Error as DjangoError
 from django.db import transaction
@@ -22,6 +22,8 @@ from regions.deployment import CONTROL_CELL
 from regions.errors import RegionsError
 from tenants import lifecycle
 from tenants.databases import control_writer_alias, leases
+from tenants.celery.fan_out import fan_out
+from tenants.databases import control_writer_alias
 from tenants.errors import TenantsError
 from tenants.limits import rounds
 from tenants.models import Operation
@@ -101,6 +103,10 @@ def report_usage() -> int:
 
 def _unseen(step: str, percent: int) -> None:
     """Progress that nobody watches."""
+@shared_task(name="tenants.tasks.start_tenant_jobs")  # type: ignore[untyped-decorator]
+def start_tenant_jobs() -> int:
+    """Send the periodic tasks that are due for tenants now; returns how many."""
+    return fan_out(current_app.backend.client) if settings.MERIDIAN_TENANT_BEAT else 0
 
 
 def _take(operation_id: UUID) -> Operation | None:

@@ -262,7 +262,14 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 30.0,
         "options": {"expires": 25, "ignore_result": True},
     },
+    "start-tenant-jobs": {
+        "task": "tenants.tasks.start_tenant_jobs",
+        "schedule": 5.0,
+        "options": {"expires": 4, "ignore_result": True},
+    },
 }
+# Periodic tasks that run for each tenant: {name: {"task", "schedule", "missed", "spread", …}}.
+MERIDIAN_TENANT_BEAT: dict[str, dict[str, Any]] = {}
 
 # --- Logs ------------------------------------------------------------------------------------
 LOGGING = logs.configuration(level=_ENV.log_level, region=MERIDIAN_REGION or "operator")
