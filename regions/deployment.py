@@ -36,6 +36,17 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class FileStore:
+    """Where a region keeps tenants' files: a folder, or a bucket of an S3-compatible service
+    (`endpoint` if it isn't AWS, `location` as that service names the place)."""
+
+    folder: Path | None = None
+    bucket: str | None = None
+    endpoint: str | None = None
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RegionSite:
     """One region's servers. `node` (1..31) is its number in stamps and sequences."""
 
@@ -47,6 +58,7 @@ class RegionSite:
     postgres: Endpoint
     valkey: Endpoint
     map_dir: Path
+    files: FileStore = FileStore()
 
     @property
     def web_url(self) -> str:
@@ -165,6 +177,7 @@ def parse(document: Mapping[str, Any], secrets: Mapping[str, Any], *, base: Path
             postgres=Endpoint(**entry["postgres"]),
             valkey=Endpoint(**entry["valkey"]),
             map_dir=base / entry["map_dir"],
+            files=_file_store(entry.get("files") or {"folder": f"files/{entry['name']}"}, base),
         )
         for entry in document["regions"]
     }
@@ -189,4 +202,14 @@ def parse(document: Mapping[str, Any], secrets: Mapping[str, Any], *, base: Path
             operator_password=secrets["operator_password"],
         ),
         lease_ttl_seconds=float(document["lease_ttl_seconds"]),
+    )
+
+
+def _file_store(entry: Mapping[str, str], base: Path) -> FileStore:
+    if ("folder" in entry) == ("bucket" in entry):
+        raise DeploymentError("A region's files are either in a folder or in a bucket.")
+    if "folder" in entry:
+        return FileStore(folder=base / entry["folder"])
+    return FileStore(
+        bucket=entry["bucket"], endpoint=entry.get("endpoint"), location=entry.get("location")
     )

@@ -171,6 +171,7 @@ def deployment_document(plan: Plan, *, through_wan: bool = True) -> dict[str, An
                 "postgres": _endpoint(region.postgres_port),
                 "valkey": _endpoint(region.valkey_port),
                 "map_dir": f"regions/{region.name}/map",
+                "files": {"folder": f"regions/{region.name}/files"},
             }
             for region in plan.regions
         ],

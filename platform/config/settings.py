@@ -179,6 +179,14 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
+# --- Tenants' files: in the store of their cell's home region -----------------------------------
+STORAGES = {
+    "default": {"BACKEND": "tenants.files.storage.TenantStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+MEDIA_URL = "/files/"
+MERIDIAN_FILE_LINK_SECONDS = 3600
+
 # --- Language and time -----------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

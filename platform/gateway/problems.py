@@ -17,6 +17,7 @@ TITLES = {
     "forbidden": "Not allowed",
     "csrf": "The form's origin could not be verified",
     "not-found": "Not found",
+    "file-link": "The link does not open this file",
     "internal": "Something went wrong on the server",
     "unknown-host": "No tenant has this host name",
     "tenant-not-ready": "The tenant is not ready yet",

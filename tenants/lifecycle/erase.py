@@ -1,4 +1,4 @@
-"""Deletes a tenant: its rows, schema or databases in every replica, for good.
+"""Deletes a tenant: its rows, schema or databases in every replica, and its files, for good.
 
 What remains is a tombstone in the registry: the id, and the slug with the id's first digits, so
 that the slug is free again. A run that broke (a region down) is repeated with the same command.
@@ -12,6 +12,7 @@ from regions.models import Cell, Replica
 from tenants import audit
 from tenants.databases import control_writer_alias
 from tenants.errors import TenantNotActive
+from tenants.files import transfer as files
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
 from tenants.lifecycle.states import set_state
@@ -33,6 +34,8 @@ def erase(slug: str, *, actor: str, progress: Progress) -> Tenant:
         set_state(tenant, Tenant.State.SUSPENDED, verb="suspend", actor=actor, using=using)
     spec = spec_for(tenant.cell)
     isolation_of(spec).remove_tenant(record_for(tenant), progress)
+    progress("files", 80)
+    files.remove(tenant.id)
     with transaction.atomic(using=using):
         tenant.domains.using(using).all().delete()
         tenant.slug = f"{slug[:30]}-{tenant.id.hex[:8]}"

@@ -1,9 +1,9 @@
 """Takes a tenant to another cell while it is in use: other mode, regions or write policy.
 
 Guarantees that bad input and unlawful places change nothing, that each row is in every replica
-of the target before the tenant is, that no acknowledged write is lost, and that a move which
-stops before its decision leaves the tenant working where it was. The tenant pauses from the
-fence to the flip; `move_recover` ends what was killed.
+of the target and each file in its store before the tenant is, that no acknowledged write is lost,
+and that a move which stops before its decision leaves the tenant working where it was. The tenant
+pauses from the fence to the flip; `move_recover` ends what was killed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from django.db import Error as DjangoError
 from django.db import connections, transaction
@@ -23,6 +24,8 @@ from regions.topology import TenancyMode
 from tenants import audit
 from tenants.databases import control_writer_alias
 from tenants.errors import MoveFailed, TenantsError
+from tenants.files import transfer as files
+from tenants.files.places import home_of
 from tenants.isolation.base import Progress
 from tenants.lifecycle.claim import claim
 from tenants.lifecycle.create_cell import make
@@ -52,6 +55,7 @@ from tenants.seams import find_tenant, record_for
 
 STOPPED = (DjangoError, PostgresError, OSError, RegionsError, TenantsError, KeyboardInterrupt)
 CONFIRMED_SECONDS = 15.0
+CLOCKS_DIFFER = timedelta(seconds=5)  # a file store's and ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +136,8 @@ def _carry_out(tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress
     )
     pending.save(using=using, force_insert=True)
     try:
-        _prepare(tenant, plan, actor=actor, progress=progress)
-        rows, began = _bring_over(tenant, plan, actor=actor, progress=progress)
+        carried_at = _prepare(tenant, plan, actor=actor, progress=progress)
+        rows, began = _bring_over(tenant, plan, carried_at, actor=actor, progress=progress)
     except STOPPED as error:
         raise _stopped(tenant, pending, error, actor=actor, progress=progress) from error
     try:
@@ -154,18 +158,22 @@ def _carry_out(tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress
     return MoveReport(moved, plan.source.name, plan.target.name, rows, round(pause, 1))
 
 
-def _prepare(tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress) -> None:
-    """The target's tables, while the tenant is in use."""
+def _prepare(tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress) -> datetime:
+    """The target's tables, and the files as they were when this returns, while the tenant is in
+    use."""
     if plan.new:
         make(plan.target, actor=actor, progress=_share(progress, 0, 30))
     elif plan.target.mode is not TenancyMode.DEDICATED or _has_tables(tenant, plan):
         clear(tenant, plan.target, progress=progress)
     with open_side(tenant, plan.target) as new:
         new.isolation.prepare_tenant(new.tenant, _share(progress, 30, 45))
+    carried_at = datetime.now(UTC) - CLOCKS_DIFFER
+    files.carry(tenant.id, home_of(plan.source), home_of(plan.target))
+    return carried_at
 
 
 def _bring_over(
-    tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress
+    tenant: Tenant, plan: MovePlan, carried_at: datetime, *, actor: str, progress: Progress
 ) -> tuple[int, float]:
     """From the fence to the decision; returns the rows and when the pause began."""
     using = control_writer_alias()
@@ -186,6 +194,7 @@ def _bring_over(
 
         copied = copy_rows(old, new, contents, passed)
         advance_sequences(new, contents)
+        files.carry(tenant.id, home_of(plan.source), home_of(plan.target), since=carried_at)
         progress("comparing every replica", 80)
         new.settle(list(new.spec.regions))
         _compare(old, new, contents, copied)

@@ -18,6 +18,8 @@ from regions.topology import CellSpec, TenancyMode
 from tenants import audit
 from tenants.databases import control_writer_alias
 from tenants.errors import MoveFailed, TenantNotActive
+from tenants.files import transfer as files
+from tenants.files.places import home_of
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
 from tenants.lifecycle.claim import claim
@@ -73,6 +75,7 @@ def take_back(tenant: Tenant, pending: Move, *, actor: str, progress: Progress) 
             discard(target)
         else:
             clear(tenant, target, progress=progress)
+    files.remove(tenant.id, keep=home_of(source))
     pending.delete(using=using)
 
 
@@ -86,6 +89,7 @@ def clean_source(tenant: Tenant, pending: Move, *, actor: str, progress: Progres
         _drop(source, using=using)
     elif source is not None:
         isolation_of(source).remove_tenant(record_in(tenant, source), silent)
+    files.remove(tenant.id, keep=home_of(spec_for(tenant.cell)))
     with transaction.atomic(using=using):
         pending.delete(using=using)
         audit.record("move_cleaned", tenant.slug, actor=actor, using=using, cell=pending.source)

@@ -1,0 +1,1 @@
+"""Tenants' files: each tenant's own folder or prefix, in the home region of its cell."""
