@@ -21,9 +21,8 @@ from regions.current import deployment
 from regions.deployment import CONTROL_CELL
 from regions.errors import RegionsError
 from tenants import lifecycle
-from tenants.databases import control_writer_alias, leases
 from tenants.celery.fan_out import fan_out
-from tenants.databases import control_writer_alias
+from tenants.databases import control_writer_alias, leases
 from tenants.errors import TenantsError
 from tenants.limits import rounds
 from tenants.models import Operation
@@ -103,6 +102,8 @@ def report_usage() -> int:
 
 def _unseen(step: str, percent: int) -> None:
     """Progress that nobody watches."""
+
+
 @shared_task(name="tenants.tasks.start_tenant_jobs")  # type: ignore[untyped-decorator]
 def start_tenant_jobs() -> int:
     """Send the periodic tasks that are due for tenants now; returns how many."""
