@@ -108,7 +108,7 @@ def test_a_checked_name_stays_below_its_root(name):
         text = checked(name)
     except SuspiciousFileOperation:
         return
-    assert posixpath.normpath(f"/root/{text}") == f"/root/{text}"
+    assert posixpath.normpath(f"/store/{text}") == f"/store/{text}"
 
 
 def test_without_a_tenant_nothing_is_read_or_written(saved):
