@@ -19,6 +19,7 @@ from console.live.snapshot import Snapshot, observatory
 from console.specs import tenants_by_cell, topology
 from regions.current import deployment
 from regions.topology import Topology
+from tenants.limits.neighbours import noisy
 from tenants.models import AuditEntry, Operation, Tenant
 
 LAG_TO_MENTION = 5.0
@@ -54,6 +55,7 @@ def _context(snapshot: Snapshot, known: Topology) -> dict[str, Any]:
             *_region_troubles(snapshot.regions),
             *_cell_troubles(snapshot.cells),
             *_operation_troubles(),
+            *[("warning", loud.sentence) for loud in noisy(counts)],
         ],
         "regions_up": sum(region.state == "up" for region in snapshot.regions),
         "cells_ok": sum(cell.state == "ok" for cell in snapshot.cells),

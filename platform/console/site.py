@@ -15,13 +15,14 @@ from django.urls import URLPattern, path
 from unfold.sites import UnfoldAdminSite
 
 from console import dashboard
-from console.admins import places, records, tenants
+from console.admins import places, plans, records, tenants
 from console.admins.operators import GroupAdmin, OperatorAdmin
 from console.failover import views as failover
+from console.limits import views as limits
 from console.onboarding import views as onboarding
 from console.operations import views as operations
 from regions.models import Cell, Region
-from tenants.models import AuditEntry, Operation, Tenant
+from tenants.models import AuditEntry, Operation, Plan, Tenant
 
 
 class ConsoleSite(UnfoldAdminSite):
@@ -51,6 +52,10 @@ class ConsoleSite(UnfoldAdminSite):
             "tenant/<slug:slug>/suspend/": ("suspend", tenants.suspend_tenant),
             "tenant/<slug:slug>/resume/": ("resume", tenants.resume_tenant),
             "tenant/<slug:slug>/token/": ("token", operations.token),
+            "tenant/<slug:slug>/limits/": ("tenant_limits", limits.tenant_limits),
+            "plan/": ("new_plan", limits.edit_plan),
+            "plan/<slug:name>/": ("plan", limits.edit_plan),
+            "plan/<slug:name>/remove/": ("remove_plan", limits.remove_plan),
             "cell/<slug:name>/live/": ("cell_live", places.cell_live),
             "region/<slug:name>/live/": ("region_live", places.region_live),
             "region/<slug:name>/failover/": ("failover", failover.confirm),
@@ -62,6 +67,7 @@ class ConsoleSite(UnfoldAdminSite):
 
 console_site = ConsoleSite(name="console")
 console_site.register(Tenant, tenants.TenantAdmin)
+console_site.register(Plan, plans.PlanAdmin)
 console_site.register(Region, places.RegionAdmin)
 console_site.register(Cell, places.CellAdmin)
 console_site.register(Operation, records.OperationAdmin)

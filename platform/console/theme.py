@@ -92,6 +92,7 @@ UNFOLD_CONSOLE: dict[str, Any] = UNFOLD | {
                         "onboarding",
                         "tenants.add_tenant",
                     ),
+                    _item("Plans", "speed", "tenants_plan_changelist", "tenants.view_plan"),
                 ],
             },
             {

@@ -34,33 +34,37 @@ class Loud:
         )
 
 
-def loudest(cell: str, busy_ms: Mapping[str, int]) -> Loud | None:
+def loudest(cell: str, busy_ms: Mapping[str, int], *, tenants: int) -> Loud | None:
     """The tenant that takes most of the cell, if one does and it is not alone there."""
     whole = sum(busy_ms.values())
-    if len(busy_ms) < 2 or whole < WORTH_MENTIONING_MS:
+    if tenants < 2 or whole < WORTH_MENTIONING_MS:
         return None
     slug = max(busy_ms, key=lambda name: busy_ms[name])
     share = busy_ms[slug] / whole
     return Loud(slug, cell, share) if share > MOST else None
 
 
-def noisy() -> list[Loud]:
-    """In every cell that tenants share, as counted today (UTC)."""
-    busy: dict[str, dict[str, int]] = {}
-    tenants = Tenant.objects.filter(cell__mode__in=("shared", "schema"))
-    for cell, slug in tenants.exclude(state="erased").values_list("cell_id", "slug"):
-        busy.setdefault(cell, {})[slug] = 0
+def noisy(tenants_by_cell: Mapping[str, int]) -> list[Loud]:
+    """In every cell that tenants share, as counted today (UTC) in all its regions."""
     counted = (
-        Usage.objects.filter(day=datetime.now(UTC).date())
-        .order_by()
+        Usage.objects.filter(
+            day=datetime.now(UTC).date(), tenant__cell__mode__in=("shared", "schema")
+        )
+        .order_by("tenant__cell_id")
         .values_list("tenant__cell_id", "tenant__slug")
         .annotate(busy=Sum("busy_ms"))
     )
+    cells: dict[str, dict[str, int]] = {}
     for cell, slug, milliseconds in counted:
-        if slug in busy.get(cell, {}):
-            busy[cell][slug] = milliseconds
-    return [loud for cell in sorted(busy) if (loud := loudest(cell, busy[cell]))]
+        cells.setdefault(cell, {})[slug] = milliseconds
+    found = (
+        loudest(cell, busy, tenants=tenants_by_cell.get(cell, 0)) for cell, busy in cells.items()
+    )
+    return [loud for loud in found if loud is not None]
 
 
 def advice_for(tenant: Tenant) -> list[str]:
-    return [loud.sentence for loud in noisy() if loud.slug == tenant.slug]
+    """What an operator should know of this tenant; [] when there is nothing."""
+    neighbours = Tenant.objects.filter(cell=tenant.cell_id).exclude(state=Tenant.State.ERASED)
+    found = noisy({tenant.cell_id: neighbours.count()})
+    return [loud.sentence for loud in found if loud.slug == tenant.slug]

@@ -42,6 +42,7 @@ def test_a_good_form_is_queued_once_however_often_it_is_sent(
         "cell": None,
         "residency": "EU",
         "policy": "active_passive",
+        "plan": "unlimited",
     }
     assert operation.actor == "console:console-root"
     assert sent(queue) == 1

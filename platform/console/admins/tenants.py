@@ -13,6 +13,7 @@ from django.utils.html import format_html
 
 from console.access import actor, effect
 from console.admins.base import ReadOnlyAdmin
+from console.limits.views import panel
 from console.templatetags.console import state_badge, words
 from regions.current import deployment
 from regions.errors import RegionsError
@@ -22,8 +23,8 @@ from tenants.models import AuditEntry, Tenant
 
 
 class TenantAdmin(ReadOnlyAdmin):
-    list_display = ("slug", "mode", "cell", "regions", "residency", "state_shown", "host")
-    list_filter = ("state", "cell__mode", "residency")
+    list_display = ("slug", "mode", "cell", "regions", "residency", "plan", "state_shown", "host")
+    list_filter = ("state", "cell__mode", "residency", "plan")
     search_fields = ("slug", "domains__host")
     search_help_text = "Slug or host name"
     fields = (
@@ -41,7 +42,7 @@ class TenantAdmin(ReadOnlyAdmin):
     )
     readonly_fields = ("state_shown", "mode", "regions", "write_policy", "hosts")
     change_form_outer_before_template = "console/tenant_actions.html"
-    change_form_outer_after_template = "console/audit_trail.html"
+    change_form_outer_after_template = "console/tenant_limits.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
         tenants: QuerySet[Tenant] = super().get_queryset(request).select_related("cell")
@@ -60,10 +61,15 @@ class TenantAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        slug = Tenant.objects.filter(pk=object_id).values_list("slug", flat=True).first()
+        tenant = Tenant.objects.select_related("plan").filter(pk=object_id).first()
+        slug = tenant.slug if tenant else None
         trail = AuditEntry.objects.filter(subject__in=[slug, f"tenant:{slug}", object_id])[:20]
         may_act = request.user.has_perm("tenants.change_tenant")
-        context = {"trail": trail, "may_act": may_act} | (extra_context or {})
+        context = {
+            "trail": trail,
+            "may_act": may_act,
+            "limits": panel(tenant) if tenant else None,
+        } | (extra_context or {})
         answer: HttpResponse = super().change_view(request, object_id, form_url, context)
         return answer
 

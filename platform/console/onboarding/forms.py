@@ -25,7 +25,7 @@ from regions.deployment import Deployment
 from regions.errors import RegionsError
 from regions.residency import parse_policy
 from regions.topology import CellSpec, Topology
-from tenants.models import Domain, Tenant
+from tenants.models import Domain, Plan, Tenant
 
 AUTO = ""
 UNFINISHED = (Tenant.State.FAILED, Tenant.State.PROVISIONING)
@@ -43,6 +43,12 @@ class OnboardingForm(forms.Form):
     mode = forms.ChoiceField(label="Isolation", widget=forms.RadioSelect)
     policy = forms.ChoiceField(label="Write policy", widget=forms.RadioSelect)
     cell = forms.ChoiceField(label="Cell", required=False, widget=UnfoldAdminSelectWidget)
+    plan = forms.ChoiceField(
+        label="Plan",
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        help_text="What it may use at most. It can be changed at any time.",
+    )
     slug = forms.CharField(
         label="Slug",
         max_length=40,
@@ -66,6 +72,8 @@ class OnboardingForm(forms.Form):
         self._choose("residency", policy_choices(deployment.regions.values()))
         self._choose("mode", [(value, title) for value, title, _ in MODES])
         self._choose("policy", [(value, title) for value, title, _ in POLICIES])
+        plans = Plan.objects.values_list("name", flat=True)
+        self._choose("plan", [(name, name) for name in plans])
         self.verdicts = self._judge()
         self.cells = lawful_cells(
             topology.cells.values(),
@@ -111,6 +119,7 @@ class OnboardingForm(forms.Form):
             "cell": data["cell"] or None,
             "residency": data["residency"],
             "policy": data["policy"],
+            "plan": data["plan"] or Plan.DEFAULT,
         }
 
     def _judge(self) -> tuple[RegionVerdict, ...]:

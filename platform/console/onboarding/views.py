@@ -13,7 +13,7 @@ from console.operations import queue
 from console.pages import page
 from console.specs import tenants_by_cell, topology
 from regions.current import deployment
-from tenants.models import Operation
+from tenants.models import Operation, Plan
 
 UNPROCESSABLE = 422
 
@@ -58,6 +58,7 @@ def _defaults(request: HttpRequest) -> dict[str, str]:
         "mode": "shared",
         "policy": "active_passive",
         "cell": "",
+        "plan": Plan.DEFAULT,
         "slug": "",
     }
     return defaults | {name: request.GET[name] for name in defaults if name in request.GET}

@@ -21,6 +21,8 @@ BADGES: Mapping[str, tuple[str, str]] = {
     "done": ("success", "check_circle"),
     "yes": ("success", "check_circle"),
     "allowed": ("success", "check_circle"),
+    "near": ("warning", "warning"),
+    "over": ("danger", "block"),
     "degraded": ("warning", "warning"),
     "attention": ("warning", "warning"),
     "drained": ("warning", "water_drop"),
