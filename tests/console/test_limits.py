@@ -149,7 +149,7 @@ def test_no_bar_is_longer_than_its_frame_and_none_is_drawn_without_a_limit(days,
     drawn = bars(days, resolve({"rows": rows}, {}))
     for bar in drawn:
         assert (bar.percent is None) == (bar.label != "Rows" or rows is None)
-        assert bar.percent is None or 0 <= bar.percent <= 100
+        assert 0 <= bar.width <= 100
     assert all(0 <= column.height <= 100 for column in columns(days, TODAY))
     assert len(columns(days, TODAY)) == 14
 

@@ -16,7 +16,7 @@ from tenants.limits.values import NAMES, Limits, document
 KINDS = {"ok": "success", "near": "warning", "over": "danger"}
 LABELS = {
     "requests_per_minute": "Requests a minute",
-    "burst": "of them at once",
+    "burst": "Requests in one burst",
     "concurrent_requests": "Requests at the same time",
     "statement_ms": "Longest SQL statement",
     "rows": "Rows",
@@ -41,7 +41,8 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """`percent` is None where nothing limits; `kind` is the colour that repeats `state`."""
+    """`percent` (more than 100 when it is over) is None where nothing limits; `kind` is the colour
+    that repeats `state`."""
 
     label: str
     region: str
@@ -50,6 +51,11 @@ class Bar:
     percent: int | None
     state: str
     kind: str
+
+    @property
+    def width(self) -> int:
+        """Of the frame, in percent."""
+        return min(self.percent or 0, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ def bars(days: Iterable[Day], limits: Limits) -> list[Bar]:
                     region=region,
                     used=show(what, used),
                     allowed=show(what, one.allowed if one else None),
-                    percent=min(100, round(100 * one.share)) if one else None,
+                    percent=round(100 * one.share) if one else None,
                     state=one.state if one else "unlimited",
                     kind=KINDS[one.state] if one else "muted",
                 )
