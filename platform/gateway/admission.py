@@ -2,7 +2,8 @@
 
 Guarantees that the answer to a flood costs one exchange with the region's store and no database,
 that the slot of a request is freed when its last byte is out, and that every answer says how much
-is left: `RateLimit-Policy` and `RateLimit` as in draft-ietf-httpapi-ratelimit-headers-10.
+is left: `RateLimit-Policy` and `RateLimit` as in draft-ietf-httpapi-ratelimit-headers-10, and
+`X-Quota` from 80 % of a quota on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tenants.directory import TenantRecord
 from tenants.limits.admission import Gate, Outcome, Verdict
 from tenants.limits.store import store_of
 from tenants.limits.values import Limits
+from tenants.limits.warned import warnings_of
 from tenants.maps import here
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -31,7 +33,7 @@ def admitted(
 ) -> HttpResponseBase:
     """The view's answer, or the refusal."""
     if not tenant.limits.admission:
-        return get_response(request)
+        return _warned(get_response(request), tenant)
     gate = gate_of(here())
     verdict = gate.enter(tenant)
     if refusal := _refused(tenant, verdict):
@@ -43,7 +45,7 @@ def admitted(
         raise
     if not _leaves_later(response, gate, verdict):
         gate.leave(verdict)
-    return _with_headers(response, tenant.limits, verdict)
+    return _with_headers(_warned(response, tenant), tenant.limits, verdict)
 
 
 async def admitted_async(
@@ -51,7 +53,7 @@ async def admitted_async(
 ) -> HttpResponseBase:
     """The same for an event loop, which does not wait for the region's store."""
     if not tenant.limits.admission:
-        return await get_response(request)
+        return _warned(await get_response(request), tenant)
     gate = gate_of(here())
     enter = sync_to_async(gate.enter, thread_sensitive=False)
     leave = sync_to_async(gate.leave, thread_sensitive=False)
@@ -65,7 +67,7 @@ async def admitted_async(
         raise
     if not _leaves_later(response, gate, verdict):
         await leave(verdict)
-    return _with_headers(response, tenant.limits, verdict)
+    return _with_headers(_warned(response, tenant), tenant.limits, verdict)
 
 
 def _refused(tenant: TenantRecord, verdict: Verdict) -> HttpResponseBase | None:
@@ -118,6 +120,12 @@ def _refusal(tenant: TenantRecord, verdict: Verdict, region: str) -> HttpRespons
         plan=tenant.plan,
         region=region,
     )
+
+
+def _warned(response: HttpResponseBase, tenant: TenantRecord) -> HttpResponseBase:
+    if tenant.limits.quota and (text := warnings_of(here()).of(tenant.id)):
+        response["X-Quota"] = text
+    return response
 
 
 def _with_headers(response: HttpResponseBase, limits: Limits, verdict: Verdict) -> HttpResponseBase:

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from tenants.backend.pool import process_pool
 from tenants.limits.tally import tally_of
+from tenants.limits.warned import warnings_of
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
@@ -81,7 +82,21 @@ class PoolCollector(Collector):
             yield counter
 
 
+class QuotaCollector(Collector):
+    """How many of the region's tenants are near or over a quota."""
+
+    def collect(self) -> Iterator[Metric]:
+        region = settings.MERIDIAN_REGION
+        gauge = GaugeMetricFamily(
+            "meridian_tenants_by_quota", "Tenants near or over a quota", labels=["region", "state"]
+        )
+        for state, number in warnings_of(region).states().items() if region else ():
+            gauge.add_metric([region or "none", state], number)
+        yield gauge
+
+
 REGISTRY.register(PoolCollector())
+REGISTRY.register(QuotaCollector())
 
 # Too many requests, and a quota that is used up.
 REFUSED_BY_LIMIT = frozenset({429, 507})

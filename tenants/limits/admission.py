@@ -2,7 +2,7 @@
 
 Guarantees one exchange with the region's store, counted over all processes of the region; slots
 of a process that was killed are free again LEASE_SECONDS later. Without the store each process
-counts by itself (ADR 0008): never unlimited, and never closed.
+counts by itself (ADR 0010): never unlimited, and never closed.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 from uuid import UUID
 
 from tenants.limits.judge import Held
@@ -82,6 +83,26 @@ class Counts:
             if measured
         }
 
+    def warn(self, cell: str, states: Mapping[UUID, str]) -> None:
+        """Note who of the cell is near or over a quota, and nobody else."""
+        with self._client.pipeline() as pipeline:
+            pipeline.delete(_warned(cell))
+            if states:
+                told: dict[Any, Any] = {str(tenant): text for tenant, text in states.items()}
+                pipeline.hset(_warned(cell), mapping=told)
+                pipeline.expire(_warned(cell), KEEP_SECONDS)
+                pipeline.sadd("warned", cell)
+            pipeline.execute()
+
+    def warned(self) -> dict[UUID, str]:
+        """Everybody in the region who is near or over a quota, and how far."""
+        cells = sorted(str(cell) for cell in self._client.smembers("warned"))
+        with self._client.pipeline(transaction=False) as pipeline:
+            for cell in cells:
+                pipeline.hgetall(_warned(cell))
+            found = pipeline.execute()
+        return {UUID(tenant): text for told in found for tenant, text in told.items()}
+
     def claim(self, turn: str, seconds: float) -> bool:
         """Whether it is this caller's turn; nobody else's until `again_in` or `seconds` later."""
         return bool(self._client.set(turn, 1, nx=True, px=int(seconds * 1000)))
@@ -107,3 +128,7 @@ def _used(tenant: UUID, day: date) -> str:
 
 def _held(tenant: UUID) -> str:
     return f"held:{{{tenant}}}"
+
+
+def _warned(cell: str) -> str:
+    return f"warned:{cell}"

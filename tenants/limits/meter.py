@@ -48,6 +48,7 @@ def meter_cell(
         held = measure(agent, spec, tenants)
         quota.publish(agent, excesses(tenants, held))
     counts.hold(held)
+    counts.warn(spec.name, warnings(tenants, held))
     taken = time.monotonic() - began
     counts.again_in(turn, min(max(ROUND_SECONDS, SHARE * taken), LONGEST_ROUND_SECONDS))
     return True
@@ -68,9 +69,10 @@ def judge_again(
     held = counts.held([tenant.id for tenant in tenants])
     for spec in cells:
         with _agent(deployment, region, spec) as agent:
+            own = [tenant for tenant in tenants if tenant.cell == spec.name]
             if quota.installed(agent):
-                own = [tenant for tenant in tenants if tenant.cell == spec.name]
                 quota.publish(agent, excesses(own, held))
+            counts.warn(spec.name, warnings(own, held))
     counts.note(JUDGED, digest)
     return True
 
@@ -92,6 +94,17 @@ def excesses(tenants: Sequence[TenantRecord], held: Mapping[UUID, Held]) -> list
                         standing.no_updates,
                     )
                 )
+    return found
+
+
+def warnings(tenants: Sequence[TenantRecord], held: Mapping[UUID, Held]) -> dict[UUID, str]:
+    """Those who are near or over a quota: `rows=83%`. Pure."""
+    found = {}
+    for tenant in tenants:
+        if tenant.limits.quota and tenant.id in held:
+            standing = worst(held[tenant.id], tenant.limits)
+            if standing is not None and standing.state != "ok":
+                found[tenant.id] = f"{standing.what}={int(100 * standing.share)}%"
     return found
 
 

@@ -16,7 +16,7 @@ from regions.deployment import Deployment
 from tenants import tokens
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
-from tenants.limits import rounds, store, tally
+from tenants.limits import rounds, store, tally, warned
 from tenants.limits.counts import Counts
 from tenants.models import Usage
 from tenants.seams import find_tenant, record_for
@@ -30,7 +30,7 @@ Serve = Callable[..., Client]
 def serve(pair, deployment: Deployment, valkey: str, settings) -> Iterator[Serve]:
     """`serve(rows=5)`: this process is eu-west's, and the first of the two has this limit."""
     settings.MERIDIAN_REGION = HOME
-    for cached in (admission.gate_of, store.store_of, tally.tally_of):
+    for cached in (admission.gate_of, store.store_of, tally.tally_of, warned.warnings_of):
         cached.cache_clear()
     store.store_of(HOME).client.flushdb()
     folder = deployment.region(HOME).map_dir
@@ -113,6 +113,21 @@ def test_a_tenant_at_its_quota_is_told_what_it_uses_and_can_make_room(
     assert acme.delete(path).status_code == 204
     measure(deployment)
     assert add(acme, 2).status_code == 201
+
+
+def test_from_four_fifths_on_every_answer_warns(pair, serve: Serve, deployment: Deployment):
+    acme = serve()
+    add(acme, 1)
+    measure(deployment)
+    rows = acme.get("/api/limits").json()["held"]["rows"]
+    for allowed, told in ((rows * 2, None), (rows, "rows=100%")):
+        acme = serve(rows=allowed)
+        rounds.watch_region(deployment, HOME)
+        warned.warnings_of(HOME).refresh()
+        assert acme.get("/api/limits").headers.get("X-Quota") == told
+    page = Client(headers={"host": "127.0.0.1"}).get("/metrics").content.decode()
+    assert 'meridian_tenants_by_quota{region="eu-west",state="over"} 1.0' in page
+    assert not Client(headers={"host": pair[1].hosts[0]}).get("/").has_header("X-Quota")
 
 
 def test_a_tenant_sees_its_limits_and_its_use_and_nobody_elses(pair, serve: Serve, deployment):
