@@ -9,6 +9,7 @@ RegionsError
 ├── ResidencyDenied      a residency rule forbids the operation (carries the decision)
 ├── NoWriter             no region holds the cell's lease now
 ├── ReplicaDown          a replica that is needed for an answer does not answer
+├── NotSettled           a replica did not catch up with another in time
 └── SwitchoverFailed     the writer could not be moved; nothing was changed
 """
 
@@ -66,3 +67,7 @@ class SwitchoverFailed(RegionsError):
 
 class ReplicaDown(RegionsError):
     """A replica that is needed for an answer does not answer."""
+
+
+class NotSettled(RegionsError):
+    """A replica did not catch up with another in time."""

@@ -7,6 +7,9 @@ a cell needs no restart and no settings; connections stay Django's, one a thread
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.conf import settings
@@ -27,6 +30,7 @@ from tenants.backend.pool import process_pool
 CONTROL_ALIAS = "control"
 
 _registering = threading.Lock()
+_pinned: ContextVar[str | None] = ContextVar("meridian_pinned_alias", default=None)
 
 
 def is_cell(alias: str) -> bool:
@@ -50,6 +54,8 @@ def cell_alias(cell: str, *, region: str | None = None, role: str = APP_ROLE) ->
     """
     from tenants.seams import cell_spec
 
+    if region is None and (pinned := _pinned.get()):
+        return pinned
     if region is None:
         region = _usual_region(cell_spec(cell))
     suffix = ":owner" if role == OWNER_ROLE else ""
@@ -58,6 +64,17 @@ def cell_alias(cell: str, *, region: str | None = None, role: str = APP_ROLE) ->
         place = {"cell": cell, "mode": cell_spec(cell).mode.value, "region": region, "role": role}
         register(alias, database_name(cell), region, role, place=place)
     return alias
+
+
+@contextmanager
+def pinned_to(alias: str) -> Iterator[None]:
+    """Within the block a tenant's cell is reached through this alias by whoever names none: the
+    models of a migration are used on the connection that migrates."""
+    token = _pinned.set(alias)
+    try:
+        yield
+    finally:
+        _pinned.reset(token)
 
 
 def register_cell(spec: CellSpec, region: str, role: str = APP_ROLE) -> str:

@@ -11,7 +11,9 @@ TenantsError
 ├── InvalidRequest       an argument makes no sense; nothing was changed
 ├── TenantNotActive      the tenant is suspended, erased or not ready yet
 ├── ProvisioningFailed   onboarding stopped; the message says at which step and what remains
-└── MoveFailed           a move stopped; the message says where the tenant is and what remains
+├── MoveFailed           a move stopped; the message says where the tenant is and what remains
+├── CellBusy             another process migrates the cell now
+└── MigrationFailed      a migration stopped for one tenant; it is as it was before that part
 """
 
 
@@ -61,3 +63,11 @@ class ProvisioningFailed(TenantsError):
 
 class MoveFailed(TenantsError):
     """A move stopped; the message says where the tenant is and what remains."""
+
+
+class CellBusy(TenantsError):
+    """Another process migrates the cell now."""
+
+
+class MigrationFailed(TenantsError):
+    """A migration stopped for one tenant; it is as it was before that part."""

@@ -258,3 +258,7 @@ class Blueprint(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+# Django looks for an app's models here.
+from tenants.rollout.models import Rollout, RolloutUnit  # noqa: E402, F401

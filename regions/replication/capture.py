@@ -6,6 +6,7 @@ already is left alone. What a table lacks can also be had as SQL, to be run else
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +119,7 @@ SELECT c.relname,
           JOIN pg_sequence q ON q.seqrelid = s.oid AND q.seqincrement <> %(step)s
          WHERE d.refobjid = c.oid AND d.refclassid = 'pg_class'::regclass
            AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')),
-       (SELECT coalesce(jsonb_object_agg(t.tgname, encode(t.tgargs, 'hex')), '{}')
+       (SELECT coalesce(jsonb_object_agg(t.tgname, encode(t.tgargs, 'hex')), '{}')::text
           FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = ANY(%(triggers)s)),
        r.key, r.columns
   FROM pg_class c
@@ -152,6 +153,7 @@ def attach(
         raise ValueError(f"The log reads the tenant from tenant_id, not {tenant_column}.")
     tables = read_captured(connection, schema, without=local_tables)
     run(connection, lacking(tables, schema, tenant=str(tenant or "")))
+    forget_dropped(connection, schema)
     return [table.name for table in tables]
 
 
@@ -182,7 +184,7 @@ def read_captured(
             columns=tuple(columns),
             generated=tuple(generated),
             sequences=tuple(sequences),
-            arguments={trigger: _arguments(text) for trigger, text in triggers.items()},
+            arguments={trigger: _arguments(text) for trigger, text in json.loads(triggers).items()},
             known_key=tuple(known_key) if known_key else None,
             known_columns=tuple(known_columns) if known_columns else None,
         )
@@ -246,6 +248,21 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
             )
         )
     return found
+
+
+def forget_dropped(connection: Connection, schema: str) -> None:
+    """What the fabric knows of tables that are no longer there."""
+    rows = connection.execute(
+        "SELECT rel FROM fabric.relation WHERE split_part(rel, '.', 1) = %s"
+        " AND to_regclass(quote_ident(%s) || '.' || quote_ident(split_part(rel, '.', 2))) IS NULL",
+        (schema, schema),
+    ).fetchall()
+    for (rel,) in rows:
+        for table in ("relation", "tombstone"):
+            connection.execute(
+                sql.SQL("DELETE FROM {} WHERE rel = %s").format(sql.Identifier("fabric", table)),
+                (rel,),
+            )
 
 
 def detach_schema(connection: Connection, schema: str) -> None:

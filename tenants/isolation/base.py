@@ -123,19 +123,24 @@ class Isolation(ABC):
                 name = sql.Identifier(schema)
                 connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
             migrate(connection, self.spec, region, recording, schema=schema, tenant=tenant)
-            secure(connection, schema, owned_by)
-            capture.attach(
-                connection,
-                schema,
-                tenant_column=None if tenant else "tenant_id",
-                tenant=owned_by,
-                local_tables=settings.MERIDIAN_LOCAL_TABLES,
-            )
+            protect(connection, schema, owned_by)
         if not fresh:
             return None
         script = Script(recording.text, schema, owned_by)
         blueprint.keep(self.spec.mode, script)
         return script
+
+
+def protect(connection: Connection, schema: str, tenant: UUID | None) -> None:
+    """Isolation, then capture, for whatever tables of the schema lack them."""
+    secure(connection, schema, tenant)
+    capture.attach(
+        connection,
+        schema,
+        tenant_column=None if tenant else "tenant_id",
+        tenant=tenant,
+        local_tables=settings.MERIDIAN_LOCAL_TABLES,
+    )
 
 
 def secure(connection: Connection, schema: str, tenant: UUID | None) -> None:

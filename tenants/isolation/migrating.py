@@ -39,7 +39,7 @@ def migrate(
                 _run(alias)
             reference_ids.install(connection, schema)
             with recording.of_django(connections[alias]):
-                _announce(alias)
+                announce(alias)
         finally:
             connections[alias].close()
 
@@ -60,7 +60,7 @@ def _run(alias: str) -> None:
     executor.migrate(targets)
 
 
-def _announce(alias: str) -> None:
+def announce(alias: str) -> None:
     """Django's own handlers of `post_migrate` make content types and permissions."""
     for config in apps.get_app_configs():
         if config.label in tenant_labels() and config.models_module is not None:

@@ -8,7 +8,7 @@ and id stand wherever the first one's stood.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +63,10 @@ class Recording:
         self._statements: list[str] = []
 
     @property
+    def statements(self) -> Sequence[str]:
+        return tuple(self._statements)
+
+    @property
     def text(self) -> str:
         return ";\n".join(self._statements)
 
@@ -100,6 +104,23 @@ class RecordedConnection(psycopg.Connection[Any]):
         if self.recording is not None:
             self.recording.add(ClientCursor(self).mogrify(query, params))
         return super().execute(query, params, **options)
+
+
+class Overheard:
+    """Somebody else's open session, with its `execute` kept in a recording."""
+
+    def __init__(self, session: Connection, recording: Recording) -> None:
+        self._session = session
+        self._recording = recording
+
+    def execute(
+        self, query: Any, params: Params | None = None, **options: Any
+    ) -> psycopg.Cursor[Any]:
+        self._recording.add(ClientCursor(self._session).mogrify(query, params))
+        return self._session.execute(query, params, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
 
 
 def play(connection: Connection, schema: str, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg
 
@@ -17,11 +18,8 @@ from tenants.errors import TenantsError
 def claim(subject: str, busy: TenantsError, *, patience: float = 0.0) -> Iterator[None]:
     """Raises `busy` if another process has it still after `patience` seconds. Held as a lock of a
     session of its own: it ends with the process, however that ends."""
-    lease = leases().get(CONTROL_CELL)
-    region = lease.writer if lease else next(iter(deployment().regions))
-    dsn = deployment().dsn(region, CONTROL_DATABASE, APP_ROLE)
-    key = f"provision {subject}"
-    with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as session:
+    key = claim_name(subject)
+    with control_session() as session:
         if patience:
             session.execute(f"SET lock_timeout = {int(patience * 1000)}".encode())
             try:
@@ -37,3 +35,18 @@ def claim(subject: str, busy: TenantsError, *, patience: float = 0.0) -> Iterato
         yield
         with suppress(psycopg.Error):
             session.execute("SELECT pg_advisory_unlock_all()")
+
+
+def claim_name(subject: str) -> str:
+    """The lock that whoever works on it takes."""
+    return f"provision {subject}"
+
+
+@contextmanager
+def control_session() -> Iterator[psycopg.Connection[Any]]:
+    """A session of its own where the control cell is written."""
+    lease = leases().get(CONTROL_CELL)
+    region = lease.writer if lease else next(iter(deployment().regions))
+    dsn = deployment().dsn(region, CONTROL_DATABASE, APP_ROLE)
+    with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as session:
+        yield session

@@ -13,7 +13,8 @@ from django.conf import settings
 from regions import cells
 from regions.current import deployment
 from regions.deployment import AGENT_ROLE
-from regions.replication import housekeeping
+from regions.errors import NotSettled
+from regions.replication.settle import settle
 from regions.topology import CellSpec, TenancyMode
 from tenants.databases import leases
 from tenants.directory import TenantRecord
@@ -27,9 +28,6 @@ from tenants.seams import record_for
 
 WRITER_SECONDS = 30.0
 SETTLE_SECONDS = 30.0
-PAUSE_SECONDS = 0.005
-
-_PARKED = "SELECT count(*) FROM fabric.dead_letter WHERE tenant = %s"
 
 
 @dataclass(frozen=True)
@@ -68,34 +66,17 @@ class Side:
     def settle(self, receivers: Collection[str]) -> None:
         """Each of `receivers` has applied all that any replica had committed before this call.
         Raises MoveFailed when that takes too long, or when a change can't be applied."""
-        nodes = {region: deployment().region(region).node for region in self.spec.regions}
-        marks = {}
-        for region, session in self.sessions.items():
-            row = session.execute(housekeeping.BEAT, (nodes[region],)).fetchone()
-            marks[region] = row[0] if row else 0
-        deadline = time.monotonic() + SETTLE_SECONDS
-        for receiver in receivers:
-            for sender, mark in marks.items():
-                while sender != receiver and not self._heard(receiver, nodes[sender], mark):
-                    if time.monotonic() > deadline:
-                        raise MoveFailed(
-                            f"cell {self.spec.name!r} in {receiver} does not catch up with {sender}"
-                        )
-                    time.sleep(PAUSE_SECONDS)
-            parked = self.sessions[receiver].execute(_PARKED, (self.tenant.id,)).fetchone()
-            if parked and parked[0]:
-                raise MoveFailed(
-                    f"cell {self.spec.name!r} in {receiver} has {parked[0]} changes of the tenant "
-                    "that can't be applied"
-                )
-
-    def _heard(self, receiver: str, node: int, mark: int) -> bool:
-        row = (
-            self.sessions[receiver]
-            .execute("SELECT heartbeat FROM fabric.watermark WHERE origin = %s", (node,))
-            .fetchone()
-        )
-        return bool(row and row[0] >= mark)
+        try:
+            settle(
+                self.sessions,
+                cell=self.spec.name,
+                senders=self.spec.regions,
+                receivers=receivers,
+                tenant=self.tenant.id,
+                seconds=SETTLE_SECONDS,
+            )
+        except NotSettled as error:
+            raise MoveFailed(str(error)) from error
 
 
 @contextmanager

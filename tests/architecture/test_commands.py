@@ -1,17 +1,25 @@
 """Every operator command explains itself and speaks JSON."""
 
 from argparse import ArgumentParser, _SubParsersAction
+from pathlib import Path
 
 import pytest
-from django.core.management import load_command_class
+from django.core import management
+from django.core.management import find_commands, load_command_class
 
 from regions.cli import VerbCommand
 from tests.architecture.repository import files
 
+
+def get_core_commands() -> set[str]:
+    """Commands that Django has and that we only restrict keep Django's options."""
+    return set(find_commands(str(Path(management.__file__).parent)))
+
+
 COMMANDS = [
     (path.parts[-4], path.stem)
     for path in files("*/management/commands/*.py")
-    if not path.stem.startswith("_")
+    if not path.stem.startswith("_") and path.stem not in get_core_commands()
 ]
 
 

@@ -15,6 +15,7 @@ from uuid import UUID
 import psycopg
 from django.conf import settings
 from django.core.management import call_command
+from django.core.management.commands.migrate import Command as DjangosMigrate
 from django.db import connections
 
 from regions import cells
@@ -40,7 +41,7 @@ def make_cells() -> None:
         cells.create_databases(deployment, spec)
         for region in spec.regions:
             owner = register_cell(spec, region, OWNER_ROLE)
-            call_command("migrate", database=owner, verbosity=0)
+            call_command(DjangosMigrate(), database=owner, verbosity=0)
             connections[owner].close()
             with psycopg.connect(deployment.dsn(region, spec.database, OWNER_ROLE)) as connection:
                 capture.attach(

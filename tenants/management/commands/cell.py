@@ -1,4 +1,4 @@
-"""`manage.py cell VERB`: make cells, look at their replicas, compare them."""
+"""`manage.py cell VERB`: make cells, look at their replicas, compare and migrate them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from regions.cli import VerbCommand
 from regions.current import deployment
 from regions.models import Cell
 from regions.replication import status, verify
@@ -16,19 +15,21 @@ from tenants.documents import cell_document
 from tenants.errors import InvalidRequest, ProvisioningFailed, TenantsError
 from tenants.management.actor import actor
 from tenants.management.commands.tenant import MODES
+from tenants.management.migrate import MigrateVerb
 from tenants.seams import find_cell, spec_for
 from tenants.spares import pool_documents, spares_in
 
 
-class Command(VerbCommand):
-    help = "Cells: make, look at, compare their replicas"
-    platform_errors = (TenantsError, *VerbCommand.platform_errors)
+class Command(MigrateVerb):
+    help = "Cells: make, look at, compare their replicas, migrate their tenants"
+    platform_errors = (TenantsError, *MigrateVerb.platform_errors)
     verbs: ClassVar[Mapping[str, str]] = {
         "create": "make a cell: a database in each of its regions",
         "list": "all cells",
         "show": "one cell with its replicas as they are now",
         "verify": "compare the replicas' rows",
         "pool": "spares, which make onboarding quick: show, fill or drain their pools",
+        "migrate": "bring tenants to the migrations of this code, in every replica",
     }
 
     def add_create(self, parser: ArgumentParser) -> None:

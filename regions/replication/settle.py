@@ -1,0 +1,73 @@
+"""Waits until replicas have heard what others had committed.
+
+Guarantees that when it returns, each receiver has applied all that each sender had committed
+before the call. A heartbeat marks the place in the sender's log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from regions.errors import NotSettled
+from regions.replication.housekeeping import BEAT
+
+Connection = psycopg.Connection[Any]
+
+PAUSE_SECONDS = 0.005
+
+_NODE = "SELECT node FROM fabric.member"
+_HEARD = "SELECT heartbeat FROM fabric.watermark WHERE origin = %s"
+_PARKED = """
+SELECT count(*) FROM fabric.dead_letter
+ WHERE %(tenant)s::uuid IS NULL OR tenant = %(tenant)s
+"""
+
+
+def settle(
+    sessions: Mapping[str, Connection],
+    *,
+    cell: str,
+    senders: Collection[str],
+    receivers: Collection[str],
+    tenant: UUID | None,
+    seconds: float,
+    patient: bool = False,
+) -> None:
+    """`sessions` of the owner or an administrator, autocommitting, by region. Raises NotSettled
+    when it takes longer than `seconds`, or when a change of the tenant (None: anybody's) can't be
+    applied: at once, or with `patient` when it still can't at the end."""
+    deadline = time.monotonic() + seconds
+    marks = {}
+    for sender in senders:
+        node = sessions[sender].execute(_NODE).fetchone()
+        mark = sessions[sender].execute(BEAT, node).fetchone()
+        marks[sender] = (node[0] if node else 0, mark[0] if mark else 0)
+    for receiver in receivers:
+        session = sessions[receiver]
+        for sender, (node, mark) in marks.items():
+            while sender != receiver and not _heard(session, node, mark):
+                if time.monotonic() > deadline:
+                    raise NotSettled(f"cell {cell!r} in {receiver} does not catch up with {sender}")
+                time.sleep(PAUSE_SECONDS)
+        while parked := _parked(session, tenant):
+            if not patient or time.monotonic() > deadline:
+                raise NotSettled(
+                    f"cell {cell!r} in {receiver} has {parked} changes of the tenant that can't "
+                    "be applied"
+                )
+            time.sleep(PAUSE_SECONDS)
+
+
+def _heard(session: Connection, node: int, mark: int) -> bool:
+    row = session.execute(_HEARD, (node,)).fetchone()
+    return bool(row and row[0] >= mark)
+
+
+def _parked(session: Connection, tenant: UUID | None) -> int:
+    row = session.execute(_PARKED, {"tenant": tenant}).fetchone()
+    return row[0] if row else 0

@@ -1,0 +1,161 @@
+"""What the control cell remembers of a run: who was migrated, who failed and why.
+
+It is told in batches and may be behind: what is done is decided by the tenants' own tables. It
+holds no value of anybody's row: an error is its kind and where it was, never its words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from django.db import Error as DjangoError
+from django.db import connections, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from tenants.databases import control_writer_alias
+from tenants.rollout.models import Rollout, RolloutUnit
+from tenants.rollout.units import Unit, Work
+
+FLUSH_SECONDS = 0.5
+State = RolloutUnit.State
+
+_UPDATE = """
+UPDATE public.tenants_rolloutunit u
+   SET state = v.state, attempt = v.attempt, duration_ms = v.duration, error = v.error,
+       pending = v.pending, updated_at = now()
+  FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::text[], %s::jsonb[])
+       AS v(id, state, attempt, duration, error, pending)
+ WHERE u.id = v.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    state: str
+    attempt: int = 0
+    duration_ms: int | None = None
+    error: str = ""
+    pending: str = "[]"
+
+
+class Record:
+    """One run."""
+
+    def __init__(self, rollout: Rollout) -> None:
+        self.rollout = rollout
+        self._ids: dict[str, UUID] = {}
+        self._waiting: dict[UUID, Note] = {}
+        self._flushed = 0.0
+
+    @classmethod
+    def begin(cls, *, actor: str, options: dict[str, Any], target: str) -> Record:
+        rollout = Rollout(actor=actor, options=options, target=target)
+        rollout.save(using=control_writer_alias(), force_insert=True)
+        return cls(rollout)
+
+    def expect(self, works: Iterable[Work]) -> None:
+        """They are in the plan. Those of a run that is taken up again keep their row."""
+        using = control_writer_alias()
+        known = RolloutUnit.objects.using(using).filter(rollout=self.rollout)
+        self._ids |= {_key(row): row.id for row in known}
+        fresh = [
+            RolloutUnit(
+                rollout=self.rollout,
+                cell=work.unit.spec.name,
+                tenant=work.unit.tenant_id,
+                slug=work.unit.name,
+                migrations=work.route.migrations,
+            )
+            for work in works
+            if work.unit.key not in self._ids
+        ]
+        with transaction.atomic(using=using):
+            RolloutUnit.objects.using(using).bulk_create(fresh)
+        self._ids |= {_key(row): row.id for row in fresh}
+
+    def note(self, unit: Unit, note: Note) -> None:
+        self._waiting[self._ids[unit.key]] = note
+
+    def flush(self, *, force: bool = False) -> None:
+        """Tell the control cell, now and then. It may be moving to another region: then later."""
+        if not self._waiting or (not force and time.monotonic() - self._flushed < FLUSH_SECONDS):
+            return
+        self._flushed = time.monotonic()
+        notes = dict(self._waiting)
+        columns: list[list[Any]] = [
+            list(notes),
+            [each.state for each in notes.values()],
+            [each.attempt for each in notes.values()],
+            [each.duration_ms for each in notes.values()],
+            [each.error for each in notes.values()],
+            [each.pending for each in notes.values()],
+        ]
+        try:
+            with connections[control_writer_alias()].cursor() as cursor:
+                cursor.execute(_UPDATE, columns)
+        except DjangoError:
+            if force:
+                raise
+            connections[control_writer_alias()].close()
+            return
+        for key, note in notes.items():
+            if self._waiting.get(key) is note:
+                del self._waiting[key]
+
+    def end(self, state: str, reason: str) -> None:
+        self.flush(force=True)
+        self.rollout.state = state
+        self.rollout.reason = reason
+        self.rollout.ended_at = timezone.now()
+        self.rollout.save(
+            using=control_writer_alias(), update_fields=["state", "reason", "ended_at"]
+        )
+
+
+def newest_rows(cells: Collection[str]) -> dict[str, RolloutUnit]:
+    """The last that is remembered of each unit, by its key."""
+    rows = _rows().filter(cell__in=list(cells)).order_by("cell", "tenant", "-rollout__created_at")
+    return {_key(row): row for row in rows.distinct("cell", "tenant")}
+
+
+def unfinished() -> Rollout | None:
+    """The newest run, if it was halted, killed, or left something undone."""
+    newest = Rollout.objects.using(control_writer_alias()).order_by("-created_at").first()
+    return None if newest is None or newest.state == Rollout.State.DONE else newest
+
+
+def mark_as_killed(cells: Collection[str]) -> list[RolloutUnit]:
+    """Nobody works on these cells, as the caller has the claim on them: what is still marked as
+    running was killed. Returns those units."""
+    using = control_writer_alias()
+    left = list(_rows().filter(cell__in=list(cells), state=State.RUNNING))
+    if left:
+        RolloutUnit.objects.using(using).filter(id__in=[row.id for row in left]).update(
+            state=State.PENDING
+        )
+    return left
+
+
+def where_it_was(error: BaseException) -> str:
+    """The error's kind and place, without any value."""
+    cause = error.__cause__ if isinstance(error, DjangoError) and error.__cause__ else error
+    said = type(cause).__name__
+    if isinstance(cause, psycopg.Error):
+        names = (cause.sqlstate, cause.diag.table_name, cause.diag.column_name)
+        said = " ".join([said, *filter(None, [*names, cause.diag.constraint_name])])
+    notes = getattr(error, "__notes__", [])
+    return f"{said} in {notes[0]}" if notes else said
+
+
+def _rows() -> QuerySet[RolloutUnit]:
+    return RolloutUnit.objects.using(control_writer_alias()).select_related("rollout")
+
+
+def _key(row: RolloutUnit) -> str:
+    return f"{row.cell}/{row.tenant or '*'}"

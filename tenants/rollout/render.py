@@ -1,0 +1,77 @@
+"""Renders a part that changes structure: from Django's operations to SQL for every tenant.
+
+Runs it for one tenant that stands where the others stand, listens, and rolls back. Guarantees
+that the SQL brings what isolation and capture need, and takes back nothing that code which is
+still running relies on: a new column keeps its default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from tenants.context import tenant_scope
+from tenants.databases import pinned_to
+from tenants.isolation.base import protect
+from tenants.isolation.migrating import announce
+from tenants.isolation.owner import Connection
+from tenants.isolation.recording import Overheard, Recording, Script
+from tenants.rollout.steps import Part
+from tenants.rollout.units import Unit
+
+_NEW_COLUMN = re.compile(
+    r'ALTER TABLE ("(?:[^"]|"")+") ADD COLUMN ("(?:[^"]|"")+") .* DEFAULT ', re.S
+)
+
+
+def render(unit: Unit, part: Part, alias: str, *, last: bool, lock_timeout: float) -> Script:
+    """Raises what the operations raise. `last`: the models are those of the code then, so their
+    content types are made."""
+    connection = connections[alias]
+    structure, rows, own = Recording(), Recording(), Recording()
+    with tenant_scope(unit.tenant), pinned_to(alias), transaction.atomic(using=alias):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = '{int(lock_timeout * 1000)}ms'")
+        with structure.of_django(connection):
+            run_operations(connection, part)
+        if last:
+            with rows.of_django(connection):
+                announce(alias)
+        session = cast(Connection, Overheard(connection.connection, own))
+        protect(session, unit.schema, unit.tenant_id)
+        transaction.set_rollback(True, using=alias)
+    again = [_if_absent(text) for text in rows.statements]
+    text = ";\n".join([*_with_defaults(structure.statements), *again, *own.statements])
+    return Script(text, unit.schema, unit.tenant_id)
+
+
+def run_operations(connection: BaseDatabaseWrapper, part: Part) -> None:
+    """As Django's executor does; what it defers is done at the end."""
+    with connection.schema_editor(atomic=part.atomic) as editor:
+        for bound in part.bound:
+            operation: Any = bound.operation
+            operation.database_forwards(
+                bound.migration.app_label, editor, bound.before, bound.after
+            )
+
+
+def _with_defaults(statements: Sequence[str]) -> list[str]:
+    """Without the statements that take a new column's default away again: code that doesn't know
+    the column goes on inserting, and a replica gives it to rows from one that is not there yet."""
+    taken = {
+        f"ALTER TABLE {match.group(1)} ALTER COLUMN {match.group(2)} DROP DEFAULT"
+        for text in statements
+        if (match := _NEW_COLUMN.match(text))
+    }
+    return [text for text in statements if text not in taken]
+
+
+def _if_absent(statement: str) -> str:
+    """Reference rows that somebody has made already are as good."""
+    if not statement.startswith("INSERT"):
+        return statement
+    return f"{statement.rpartition(' RETURNING ')[0] or statement} ON CONFLICT DO NOTHING"

@@ -1,0 +1,148 @@
+"""How far the schemas of one replica are, and what somebody did to them by hand.
+
+Guarantees a number of queries that doesn't grow with the number of tenants (one for each
+SCHEMAS_A_QUERY of them), and that what is recorded elsewhere is never believed: it reads the
+schemas themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+from psycopg import sql
+
+from tenants.isolation.catalog import REFERENCE_TABLES
+from tenants.isolation.owner import Connection
+from tenants.isolation.policies import POLICY
+from tenants.rollout.graph import Progress
+from tenants.rollout.marks import without_tenants
+
+# Each schema costs two locks, and a cluster has some thousands.
+SCHEMAS_A_QUERY = 1000
+
+_PRESENT = """
+SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relname = 'django_migrations' AND c.relkind = 'r' AND n.nspname = ANY(%s)
+"""
+
+_APPLIED = "SELECT {number}, array_agg(app || '.' || name) FROM {table}"
+
+# Tables without isolation, quota or capture, and columns that capture doesn't know.
+_UNLIKE = """
+WITH own AS (
+    SELECT c.oid, n.nspname, c.relname, c.relrowsecurity AND c.relforcerowsecurity AS forced
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+       AND c.relname <> ALL(%(reference)s)
+), columns AS (
+    SELECT a.attrelid, array_agg(a.attname::text ORDER BY a.attname::text COLLATE "C") AS names
+      FROM own JOIN pg_attribute a ON a.attrelid = own.oid
+     WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' GROUP BY 1
+)
+SELECT own.nspname, array_agg(own.relname::text ORDER BY own.relname)
+  FROM own JOIN columns ON columns.attrelid = own.oid
+  LEFT JOIN fabric.relation r ON r.rel = own.nspname || '.' || own.relname
+ WHERE NOT own.forced
+    OR NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = own.oid AND p.polname = %(policy)s)
+    OR NOT EXISTS (SELECT FROM pg_trigger t
+                    WHERE t.tgrelid = own.oid AND t.tgname = 'tenancy_quota_insert')
+    OR own.relname <> ALL(%(local)s) AND r.columns IS DISTINCT FROM columns.names
+ GROUP BY 1
+"""
+
+# Two schemas with the same digest take the same SQL. Defaults don't count: they never change what
+# a statement does. Order of columns doesn't either.
+_DIGESTS = """
+WITH own AS (
+    SELECT c.oid, n.nspname, c.relname, c.relkind,
+           c.relrowsecurity::int + 2 * c.relforcerowsecurity::int AS security
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+), facts(nspname, fact) AS (
+    SELECT nspname, concat_ws(' ', relname, relkind, security) FROM own
+    UNION ALL
+    SELECT nspname, concat_ws(' ', relname, attname, atttypid, atttypmod, attnotnull, attidentity,
+                              attgenerated)
+      FROM own JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
+     WHERE relkind <> 'S'
+    UNION ALL
+    SELECT nspname, concat_ws(' ', relname, conname, contype, condeferrable, condeferred,
+                              convalidated, confdeltype, cardinality(conkey),
+                              (SELECT t.relname FROM pg_class t WHERE t.oid = confrelid))
+      FROM own JOIN pg_constraint ON conrelid = own.oid WHERE contype <> 'n'
+    UNION ALL
+    SELECT nspname, concat_ws(' ', own.relname, i.relname, indisunique, indisvalid, indnatts)
+      FROM own JOIN pg_index ON indrelid = own.oid JOIN pg_class i ON i.oid = indexrelid
+    UNION ALL
+    SELECT nspname, concat_ws(' ', relname, tgname)
+      FROM own JOIN pg_trigger ON tgrelid = own.oid AND NOT tgisinternal
+    UNION ALL
+    SELECT nspname, concat_ws(' ', relname, polname)
+      FROM own JOIN pg_policy ON polrelid = own.oid
+)
+SELECT nspname, sum(hashtextextended(fact, 0))::text || ' ' || count(*) FROM facts GROUP BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One schema in one replica. `unlike` are the tables that isolation or capture lacks."""
+
+    progress: Progress
+    marks: frozenset[tuple[str, str]]
+    unlike: tuple[str, ...]
+
+
+def read_standings(connection: Connection, schemas: Collection[str]) -> dict[str, Standing]:
+    """Of those of `schemas` that have tables."""
+    wanted = sorted(schemas)
+    present = sorted(row[0] for row in connection.execute(_PRESENT, (wanted,)))
+    unlike = dict(
+        connection.execute(
+            _UNLIKE,
+            {
+                "schemas": present,
+                "reference": sorted(REFERENCE_TABLES),
+                "local": sorted(settings.MERIDIAN_LOCAL_TABLES),
+                "policy": POLICY,
+            },
+        ).fetchall()
+    )
+    found = {}
+    for chunk in _chunks(present):
+        # Most schemas say the same: each saying is taken apart once.
+        known: dict[tuple[str, ...], frozenset[tuple[str, str]]] = {}
+        for number, names in connection.execute(_union(chunk)):
+            said = tuple(sorted(names or ()))
+            if said not in known:
+                known[said] = frozenset((app, name) for app, _, name in map(_split, said))
+            marks = known[said]
+            found[chunk[number]] = Standing(
+                without_tenants(marks), marks, tuple(unlike.get(chunk[number], ()))
+            )
+    return found
+
+
+def read_digests(connection: Connection, schemas: Collection[str]) -> dict[str, str]:
+    """Equal for schemas of the same structure."""
+    return dict(connection.execute(_DIGESTS, {"schemas": sorted(schemas)}).fetchall())
+
+
+def _union(schemas: Sequence[str]) -> sql.Composed:
+    return sql.SQL(" UNION ALL ").join(
+        sql.SQL(_APPLIED).format(
+            number=sql.Literal(number), table=sql.Identifier(schema, "django_migrations")
+        )
+        for number, schema in enumerate(schemas)
+    )
+
+
+def _split(said: str) -> tuple[str, str, str]:
+    return said.partition(".")
+
+
+def _chunks(schemas: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(schemas), SCHEMAS_A_QUERY):
+        yield schemas[start : start + SCHEMAS_A_QUERY]

@@ -1,0 +1,214 @@
+"""Who stands where: the cells as they are now, and what is to be done in each.
+
+Guarantees that Django's graph is loaded once, that each starting point is planned once, and that
+a replica which somebody migrated by hand is reported and not built upon.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import psycopg
+
+from regions.errors import ReplicaDown
+from regions.topology import CellSpec, TenancyMode
+from tenants.directory import TenantRecord
+from tenants.isolation.owner import owner
+from tenants.isolation.recording import Script
+from tenants.models import Tenant
+from tenants.rollout.graph import Graph, Progress
+from tenants.rollout.lint import concerns_of
+from tenants.rollout.standing import Standing, read_digests, read_standings
+from tenants.rollout.steps import Kind, Part
+from tenants.rollout.units import Route, Unit, Work
+from tenants.seams import record_for
+
+NOT_THERE = (Tenant.State.ERASED, Tenant.State.PROVISIONING, Tenant.State.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """`works` are those units that have something to be done; `total` counts all."""
+
+    total: int
+    works: tuple[Work, ...]
+    unknown: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One replica's schemas."""
+
+    standings: Mapping[str, Standing]
+    digests: Mapping[str, str]
+
+
+def tenants_of(cells: Collection[str], *, using: str) -> dict[str, list[TenantRecord]]:
+    """By cell; those that have tables there."""
+    found: dict[str, list[TenantRecord]] = {name: [] for name in cells}
+    rows = Tenant.objects.using(using).select_related("cell").filter(cell__in=list(cells))
+    for tenant in rows.exclude(state__in=NOT_THERE).prefetch_related("domains"):
+        found[tenant.cell_id].append(record_for(tenant))
+    return found
+
+
+def units_of(spec: CellSpec, tenants: Iterable[TenantRecord]) -> list[Unit]:
+    if spec.mode is TenancyMode.SHARED:
+        return [Unit(spec, None, tuple(tenants))]
+    return [Unit(spec, tenant) for tenant in tenants]
+
+
+def survey(
+    graph: Graph,
+    units: list[Unit],
+    *,
+    absent: Collection[str] = (),
+    forgiven: Collection[str] = (),
+    workers: int = 4,
+) -> Survey:
+    """`absent` regions are left out. Of `forgiven` units (by key) it is known why their replicas
+    differ. Raises ReplicaDown, naming the region, when a replica doesn't answer."""
+    by_cell: dict[str, list[Unit]] = {}
+    for unit in units:
+        by_cell.setdefault(unit.spec.name, []).append(unit)
+    places = [
+        (of_cell[0].spec, region, [unit.schema for unit in of_cell])
+        for of_cell in by_cell.values()
+        for region in of_cell[0].spec.regions
+        if region not in absent
+    ]
+    newest = graph.newest()
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        looked = pool.map(lambda place: _look(place[0], place[1], place[2], newest), places)
+        found = {
+            (spec.name, region): seen
+            for (spec, region, _), seen in zip(places, looked, strict=True)
+        }
+    planner = _Planner(graph, max((len(unit.spec.regions) for unit in units), default=1))
+    works = []
+    unknown: Counter[str] = Counter()
+    for unit in units:
+        here = {
+            region: found[unit.spec.name, region]
+            for region in unit.spec.regions
+            if region not in absent
+        }
+        work = planner.plan(unit, here, forgiven=unit.key in forgiven)
+        if work.needed:
+            works.append(work)
+        for standing in work.standings.values():
+            unknown.update(graph.unknown(standing.progress))
+            break
+    return Survey(len(units), tuple(works), unknown)
+
+
+def _look(spec: CellSpec, region: str, schemas: list[str], newest: Progress) -> Found:
+    try:
+        with owner(spec, region) as connection:
+            standings = read_standings(connection, schemas)
+            stale = [
+                schema
+                for schema, standing in standings.items()
+                if standing.unlike or not newest <= standing.progress
+            ]
+            digests = read_digests(connection, stale) if stale else {}
+    except psycopg.OperationalError as error:
+        raise ReplicaDown(
+            f"Cell {spec.name!r} can't be reached in {region}, and structure changes in every "
+            f"replica or in none: mend it, or leave it for later with --without {region}."
+        ) from error
+    return Found(standings, digests)
+
+
+class _Planner:
+    """Each starting point once."""
+
+    def __init__(self, graph: Graph, regions: int) -> None:
+        self._graph = graph
+        self._regions = regions
+        self._routes: dict[object, Route] = {}
+
+    def plan(self, unit: Unit, here: Mapping[str, Found], *, forgiven: bool) -> Work:
+        standings = {
+            region: found.standings[unit.schema]
+            for region, found in here.items()
+            if unit.schema in found.standings
+        }
+        absent = tuple(region for region in unit.spec.regions if region not in here)
+        nowhere = Route((unit.spec.mode, frozenset(), "", ""), (), ())
+        if missing := [region for region in here if region not in standings]:
+            said = f"it has no tables in {', '.join(missing)}"
+            return Work(unit, nowhere, standings, absent=absent, trouble=said)
+        points = {region: standing.progress for region, standing in standings.items()}
+        furthest = max(points.values(), key=lambda point: _length(point))
+        trouble = self._trouble(unit, points, furthest, forgiven=forgiven)
+        if trouble:
+            return Work(unit, nowhere, standings, absent=absent, trouble=trouble)
+        behind = {
+            region: self._route(unit, point, here[region].digests.get(unit.schema, ""), furthest)
+            for region, point in points.items()
+            if point != furthest
+        }
+        leading = next(region for region, point in points.items() if point == furthest)
+        digest = "" if behind else here[leading].digests.get(unit.schema, "")
+        # Behind or not, all stand at the furthest point when the common way begins.
+        key = digest or f"after {sorted(behind)} of {unit.key}"
+        unlike = any(standing.unlike for standing in standings.values())
+        route = self._route(unit, furthest, key, None, mend=unlike)
+        return Work(unit, route, standings, behind, absent)
+
+    def _route(
+        self,
+        unit: Unit,
+        start: Progress,
+        digest: str,
+        until: Progress | None,
+        *,
+        mend: bool = False,
+    ) -> Route:
+        # What is rendered for a schema whose name says something is for nobody else.
+        only = "" if Script("", unit.schema, None).portable else unit.key
+        key = (unit.spec.mode, start, digest, only)
+        known = (key, until, mend)
+        if known not in self._routes:
+            parts = self._graph.parts(start, until)
+            if mend and not parts:
+                parts = [Part(0, Kind.STRUCTURE)]
+            concerns = concerns_of(parts, regions=self._regions)
+            self._routes[known] = Route(key, tuple(parts), tuple(concerns))
+        return self._routes[known]
+
+    def _trouble(
+        self, unit: Unit, points: Mapping[str, Progress], furthest: Progress, *, forgiven: bool
+    ) -> str | None:
+        if odd := self._graph.out_of_order(furthest):
+            return f"somebody applied {odd[0]}"
+        for region, point in points.items():
+            if not _covers(furthest, point):
+                return f"its replicas went different ways: {_names(point - furthest)} in {region}"
+        if len(set(points.values())) > 1 and not forgiven:
+            ahead = [region for region, point in points.items() if point == furthest]
+            least = min(points.values(), key=_length)
+            return (
+                f"{_names(furthest - least)} is in {', '.join(ahead)} only, and no run of "
+                "`cell migrate` left it so: somebody migrated by hand (--level brings the others "
+                "to it)"
+            )
+        return None
+
+
+def _length(point: Progress) -> tuple[int, int]:
+    return len([done for done in point if "#" not in done[1]]), len(point)
+
+
+def _covers(furthest: Progress, point: Progress) -> bool:
+    """A mark of a part gives way to the whole migration."""
+    whole = {(app, name.partition("#")[0]) for app, name in furthest}
+    return all((app, name.partition("#")[0]) in whole for app, name in point)
+
+
+def _names(point: Progress) -> str:
+    return ", ".join(f"{app}.{name}" for app, name in sorted(point))

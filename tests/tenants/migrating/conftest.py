@@ -1,0 +1,114 @@
+"""Cells that are a version behind: made with the app's first migration, before others are added."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from regions.deployment import Deployment
+from tenants import router
+from tenants.directory import TenantRecord
+from tenants.lifecycle import create_cell
+from tenants.seams import find_tenant, record_for
+from tests.tenants.appliers import applying
+from tests.tenants.conftest import EU, HOME, onboard, silent
+from tests.tenants.migrating.shelf import APP, ShelfApp
+
+
+@pytest.fixture(scope="package")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShelfApp]:
+    """The app is a tenant app while the tests of this package run."""
+    folder = tmp_path_factory.mktemp("shelf-app")
+    app = ShelfApp(folder)
+    sys.path.insert(0, str(folder))
+    before = (list(settings.TENANT_APPS), list(settings.INSTALLED_APPS))
+    settings.TENANT_APPS = [*before[0], APP]
+    apps.set_installed_apps([*before[1], APP])
+    router.tenant_labels.cache_clear()
+    yield app
+    settings.TENANT_APPS = before[0]
+    apps.unset_installed_apps()
+    router.tenant_labels.cache_clear()
+    sys.path.remove(str(folder))
+    app.reset()
+
+
+@pytest.fixture
+def shelf(installed: ShelfApp) -> Iterator[ShelfApp]:
+    installed.reset()
+    yield installed
+    installed.reset()
+
+
+@pytest.fixture(scope="package")
+def replicating(control: Deployment) -> Iterator[None]:
+    with applying(control, HOME, "mg"):
+        yield
+
+
+class Place:
+    """A cell of the first version with some tenants."""
+
+    def __init__(self, mode: str, regions: list[str], tenants: int, policy: str) -> None:
+        self.cell = f"mg-{uuid4().hex[:8]}"
+        self.mode = mode
+        create_cell(
+            self.cell, mode=mode, regions=regions, policy=policy, actor="test", progress=silent
+        )
+        self.slugs = [
+            onboard(f"{self.cell}-{n}", mode, cell=self.cell).slug for n in range(tenants)
+        ]
+        self.regions = regions
+
+    @property
+    def tenants(self) -> list[TenantRecord]:
+        return [record_for(find_tenant(slug)) for slug in self.slugs]
+
+
+@pytest.fixture
+def place(control: Deployment, shelf: ShelfApp, replicating: None) -> Callable[..., Place]:
+    """`place(mode, regions=…, tenants=…)`: made before the test adds migrations."""
+
+    def make(
+        mode: str = "schema",
+        regions: list[str] | None = None,
+        tenants: int = 2,
+        policy: str = "active_active",
+    ) -> Place:
+        return Place(mode, regions or [HOME], tenants, policy)
+
+    return make
+
+
+def migrate(*words: str) -> dict[str, Any]:
+    """`cell migrate … --json`: its document, with the exit status under `status`."""
+    out = io.StringIO()
+    status = 0
+    try:
+        call_command("cell", "migrate", *words, "--json", stdout=out, stderr=io.StringIO())
+    except CommandError as refusal:
+        if not out.getvalue():
+            raise
+        status = refusal.returncode
+    document: dict[str, Any] = json.loads(out.getvalue())
+    return {**document, "status": status}
+
+
+def brought(*words: str) -> dict[str, Any]:
+    """The same, where everything must go well."""
+    report = migrate(*words)
+    assert report["status"] == 0, [unit["error"] for unit in report["units"]]
+    return report
+
+
+__all__ = ["EU", "HOME", "Path", "Place", "brought", "migrate"]

@@ -1,0 +1,66 @@
+"""What tests look at: the tables of a tenant in one replica, as the tenant or as an operator."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psycopg
+from django.db import connections
+from psycopg import sql
+
+from regions.current import deployment
+from regions.deployment import OWNER_ROLE
+from tenants.context import tenant_scope
+from tenants.databases import cell_alias
+from tenants.directory import TenantRecord
+from tenants.isolation.modes import isolation_of
+from tenants.seams import cell_spec
+
+
+def owner(cell: str, region: str) -> psycopg.Connection[Any]:
+    dsn = deployment().dsn(region, cell_spec(cell).database, OWNER_ROLE)
+    return psycopg.connect(dsn, autocommit=True)
+
+
+def run(tenant: TenantRecord, statement: str, *params: Any, region: str | None = None) -> Any:
+    """As the application does; rows, where there are any."""
+    with tenant_scope(tenant):
+        alias = cell_alias(tenant.cell, region=region) if region else cell_alias(tenant.cell)
+        with connections[alias].cursor() as cursor:
+            cursor.execute(statement, params)
+            return cursor.fetchall() if cursor.description else None
+
+
+def columns(tenant: TenantRecord, region: str, table: str = "shelf_book") -> set[str]:
+    with owner(tenant.cell, region) as session:
+        rows = session.execute(
+            "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass(%s)"
+            " AND attnum > 0 AND NOT attisdropped",
+            (sql.Identifier(tenant.schema, table).as_string(session),),
+        ).fetchall()
+    return {row[0] for row in rows}
+
+
+def applied(tenant: TenantRecord, region: str) -> set[str]:
+    """The app's migrations, with the marks of those that are done in part."""
+    with owner(tenant.cell, region) as session:
+        rows = session.execute(
+            sql.SQL("SELECT name FROM {} WHERE app = 'shelf'").format(
+                sql.Identifier(tenant.schema, "django_migrations")
+            )
+        ).fetchall()
+    return {row[0] for row in rows}
+
+
+def lacking(tenant: TenantRecord) -> list[str]:
+    """What keeps a table of the tenant's cell from being isolated."""
+    return isolation_of(cell_spec(tenant.cell)).lacking()
+
+
+def arrives(tenant: TenantRecord, statement: str, wanted: Any, *, region: str) -> None:
+    """Within a while the replica shows this."""
+    deadline = time.monotonic() + 15
+    while (found := run(tenant, statement, region=region)) != wanted:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)

@@ -1,0 +1,105 @@
+"""A small tenant app whose migrations tests write as they go, in a package of its own."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+
+from tenants.isolation import blueprint
+
+APP = "shelf"
+_MODELS = """
+from django.db import models
+
+class Book(models.Model):
+    title = models.CharField(max_length=100)
+
+class Shelf(models.Model):
+    name = models.CharField(max_length=50)
+"""
+_FIRST = """
+from django.db import migrations, models
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = [("contenttypes", "0002_remove_content_type_name")]
+    operations = [
+        migrations.CreateModel("Book", [
+            ("id", models.BigAutoField(primary_key=True)),
+            ("title", models.CharField(max_length=100)),
+            ("note", models.CharField(max_length=100, null=True)),
+        ]),
+    ]
+"""
+_NEXT = """
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+{preamble}
+
+class Migration(migrations.Migration):
+    atomic = {atomic}
+    dependencies = [("shelf", "{after}")]
+    operations = [{operations}]
+"""
+# A subprocess of a test has the same deployment and the same app.
+_SETTINGS = """
+from tests.tenants.operator_settings import *
+TENANT_APPS = [*TENANT_APPS, "shelf"]
+INSTALLED_APPS = [*INSTALLED_APPS, "shelf"]
+"""
+
+
+class ShelfApp:
+    """`folder` is on `sys.path` while the app is installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.migrations = folder / APP / "migrations"
+        self.migrations.mkdir(parents=True)
+        (folder / APP / "__init__.py").write_text("")
+        (folder / APP / "models.py").write_text(_MODELS)
+        (folder / "shelf_settings.py").write_text(_SETTINGS)
+        (self.migrations / "__init__.py").write_text("")
+        self.reset()
+
+    def reset(self) -> None:
+        """As the first version of the app was."""
+        for path in self.migrations.glob("0*.py"):
+            path.unlink()
+        (self.migrations / "0001_initial.py").write_text(_FIRST)
+        self._reload()
+
+    def add(
+        self, operations: str, *, name: str = "next", preamble: str = "", atomic: bool = True
+    ) -> str:
+        """Another migration, after those that are there; returns its name."""
+        present = sorted(path.stem for path in self.migrations.glob("0*.py"))
+        made = f"{len(present) + 1:04}_{name}"
+        text = _NEXT.format(
+            preamble=textwrap.dedent(preamble),
+            atomic=atomic,
+            after=present[-1],
+            operations=operations,
+        )
+        (self.migrations / f"{made}.py").write_text(text)
+        self._reload()
+        return made
+
+    def replace(self, name: str, old: str, new: str) -> None:
+        """Somebody mends a migration."""
+        path = self.migrations / f"{name}.py"
+        path.write_text(path.read_text().replace(old, new))
+        self._reload()
+
+    def _reload(self) -> None:
+        for module in [name for name in sys.modules if name.startswith(f"{APP}.migrations")]:
+            del sys.modules[module]
+        shutil.rmtree(self.migrations / "__pycache__", ignore_errors=True)
+        importlib.invalidate_caches()
+        blueprint.fingerprint.cache_clear()

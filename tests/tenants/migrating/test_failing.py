@@ -1,0 +1,157 @@
+"""What goes wrong: for one tenant, for too many, for a while."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import psycopg
+import pytest
+from django.core.management import CommandError
+from psycopg import sql
+
+from tenants.rollout.models import RolloutUnit
+from tests.tenants.migrating.conftest import EU, HOME, brought, migrate
+from tests.tenants.migrating.looking import applied, columns, owner, run
+
+UNIQUE = (
+    'migrations.AddField("book", "pages", models.IntegerField(null=True)),'
+    'migrations.AddConstraint("book", models.UniqueConstraint(fields=["title"], name="one_title")),'
+)
+
+
+def spoil(tenant) -> None:
+    """Its rows can't bear what comes."""
+    run(tenant, "INSERT INTO shelf_book (title) VALUES ('twice'), ('twice')")
+
+
+def test_a_tenant_that_fails_stays_as_it_was_in_every_replica_and_the_others_go_on(place, shelf):
+    where = place("schema", EU, tenants=4)
+    bad = where.tenants[2]
+    spoil(bad)
+    name = shelf.add(UNIQUE)
+    report = migrate(where.cell, "--contract")
+    assert (report["status"], report["migrated"], report["failed"]) == (1, 3, 1)
+    for region in EU:
+        assert "pages" not in columns(bad, region)
+        assert applied(bad, region) == {"0001_initial"}
+        assert all(name in applied(t, region) for t in where.tenants if t.slug != bad.slug)
+    run(bad, "INSERT INTO shelf_book (title) VALUES ('still served')")
+    row = RolloutUnit.objects.get(slug=bad.slug)
+    assert (row.state, row.attempt) == ("failed", 1)
+    assert row.error == "UniqueViolation 23505 shelf_book one_title in shelf.0002_next"
+    assert "twice" not in row.error
+    again = migrate(where.cell, "--contract")
+    assert (again["quarantined"], again["units"], again["status"]) == ([bad.slug], [], 1)
+    run(bad, "DELETE FROM shelf_book")
+    brought(where.cell, "--contract", "--retry-quarantined")
+    assert name in applied(bad, EU[1])
+    assert brought(where.cell)["state"] == "nothing"
+
+
+def test_too_many_failures_end_the_run_and_the_rest_is_untouched(place, shelf):
+    where = place(tenants=8)
+    for tenant in where.tenants[:4]:
+        spoil(tenant)
+    shelf.add(UNIQUE)
+    pace = ("--contract", "--canary", "0", "--wave", "2", "--halt-after", "2", "--parallel", "1")
+    report = migrate(where.cell, *pace)
+    assert (report["state"], report["status"]) == ("halted", 1)
+    assert (report["failed"], report["migrated"], report["untouched"]) == (4, 0, 4)
+    resumed = migrate(where.cell, "--resume", *pace)
+    assert (resumed["run"], resumed["migrated"]) == (report["run"], 4)
+    assert len(resumed["quarantined"]) == 4
+
+
+def test_when_the_canary_fails_hardly_anybody_is_touched(place, shelf):
+    where = place(tenants=5)
+    for tenant in where.tenants:
+        spoil(tenant)
+    shelf.add(UNIQUE)
+    report = migrate(where.cell, "--contract", "--canary", "1")
+    assert (report["state"], report["failed"], report["untouched"]) == ("halted", 2, 3)
+
+
+def test_a_long_reader_is_not_queued_behind_and_the_change_is_tried_again(place, shelf):
+    where = place(tenants=1)
+    (tenant,) = where.tenants
+    shelf.add('migrations.AddField("book", "pages", models.IntegerField(null=True)),')
+    table = sql.Identifier(tenant.schema, "shelf_book")
+    longest = 0.0
+    with owner(where.cell, HOME) as reader, owner(where.cell, HOME) as another:
+        reader.execute("BEGIN")
+        reader.execute(sql.SQL("SELECT count(*) FROM {}").format(table))
+        outcome: list[dict] = []
+        worker = threading.Thread(
+            target=lambda: outcome.append(migrate(where.cell, "--lock-timeout", "0.2"))
+        )
+        worker.start()
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            began = time.monotonic()
+            another.execute(sql.SQL("SELECT count(*) FROM {}").format(table))
+            longest = max(longest, time.monotonic() - began)
+            time.sleep(0.01)
+        reader.execute("COMMIT")
+        worker.join()
+    assert outcome[0]["status"] == 0, outcome
+    assert outcome[0]["units"][0]["attempts"] > 1
+    assert 0.05 < longest < 1.5
+
+
+def test_a_lock_that_is_never_free_blocks_the_tenant_and_is_no_quarantine(place, shelf):
+    where = place(tenants=1)
+    (tenant,) = where.tenants
+    shelf.add('migrations.AddField("book", "pages", models.IntegerField(null=True)),')
+    table = sql.Identifier(tenant.schema, "shelf_book")
+    with owner(where.cell, HOME) as reader:
+        reader.execute("BEGIN")
+        reader.execute(sql.SQL("SELECT count(*) FROM {}").format(table))
+        report = migrate(where.cell, "--lock-timeout", "0.05", "--attempts", "2")
+        assert (report["blocked"], report["status"]) == (1, 1)
+    assert brought(where.cell)["migrated"] == 1
+
+
+def test_two_runs_never_work_on_one_cell(place, shelf, monkeypatch):
+    where = place(tenants=1)
+    shelf.add('migrations.AddField("book", "pages", models.IntegerField(null=True)),')
+    refused = []
+    from tenants.rollout import crew
+
+    original = crew._ended
+
+    def meanwhile(carrier, work):
+        with pytest.raises(CommandError, match="is being migrated by another process"):
+            migrate(where.cell)
+        refused.append(work)
+        return original(carrier, work)
+
+    monkeypatch.setattr(crew, "_ended", meanwhile)
+    brought(where.cell)
+    assert refused
+
+
+def test_a_replica_that_is_down_is_said_before_anything_is_changed(place, shelf, monkeypatch):
+    where = place("schema", EU, tenants=1)
+    shelf.add('migrations.AddField("book", "pages", models.IntegerField(null=True)),')
+    from tenants.rollout import survey
+
+    reach = survey.owner
+
+    def down(spec, region, **options):
+        if region == EU[1]:
+            raise psycopg.OperationalError("connection refused")
+        return reach(spec, region, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(survey, "owner", down)
+        with pytest.raises(CommandError, match=f"can't be reached in {EU[1]}.*--without"):
+            migrate(where.cell)
+        (tenant,) = where.tenants
+        assert "pages" not in columns(tenant, HOME)
+        report = brought(where.cell, "--without", EU[1])
+    assert report["units"][0]["left_for_later"] == [EU[1]]
+    assert "pages" in columns(tenant, HOME)
+    assert "pages" not in columns(tenant, EU[1])
+    brought(where.cell)
+    assert "pages" in columns(tenant, EU[1])
