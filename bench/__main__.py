@@ -91,7 +91,7 @@ def _show(results: dict[str, Result]) -> None:
             f"{low:g} … {high:g}",
             str(result.runs),
         )
-    Console().print(table)
+    Console(width=max(140, Console().width)).print(table)
 
 
 if __name__ == "__main__":

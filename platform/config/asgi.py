@@ -1,9 +1,9 @@
-"""The same application for an ASGI server."""
+"""The same application for an ASGI server: `granian --interface asgi config.asgi:application`."""
 
 from config import env
 
 env.use_settings()
 
-from django.core.asgi import get_asgi_application  # noqa: E402
+from gateway.asgi import entry  # noqa: E402
 
-application = get_asgi_application()
+application = entry()

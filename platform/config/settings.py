@@ -96,6 +96,8 @@ ROOT_URLCONF = "config.urls"
 MERIDIAN_TENANT_URLCONF = "config.urls_tenant"
 WSGI_APPLICATION = "config.wsgi.application"
 ASGI_APPLICATION = "config.asgi.application"
+# An ASGI application for tenants' websockets, by its dotted path (gateway/websockets.py).
+MERIDIAN_WEBSOCKETS: str | None = None
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

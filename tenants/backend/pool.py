@@ -12,6 +12,7 @@ already, and one that knows `limits.schemas` of them is closed instead of used a
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -243,3 +244,9 @@ def _after_fork() -> None:
 
 _inherited: list[Pool] = []
 os.register_at_fork(after_in_child=_after_fork)
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    if process_pool.cache_info().currsize:
+        process_pool().forget()

@@ -1,0 +1,1 @@
+"""A real web server's settings, views and websockets for tests."""

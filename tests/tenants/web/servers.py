@@ -1,0 +1,69 @@
+"""Real web servers of a region, as the fleet runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from infra.fleet.state import REPOSITORY
+from tests.ports import is_free
+from tests.settings import TEST_GUARD
+
+START_SECONDS = 60
+
+
+@contextmanager
+def web(
+    region: str, log: Path, interface: str, *, settings: str = "tests.tenants.web.settings"
+) -> Iterator[int]:
+    """One worker process; the port that it listens on. `interface`: wsgi or asgi."""
+    port = next(port for port in range(32_500, 33_000) if is_free(port))
+    command = [sys.executable, "-m", "granian", "--interface", interface, "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1"]
+    command += ["--blocking-threads", "8", "--no-ws"] if interface == "wsgi" else ["--ws"]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'platform'}",
+        "DJANGO_SETTINGS_MODULE": settings,
+        "MERIDIAN_REGION": region,
+    }
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            [*command, f"config.{interface}:application"],
+            env=environment,
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        ) as process,
+    ):
+        TEST_GUARD.ends(process.pid)
+        try:
+            _wait(port, log)
+            yield port
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait(port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            url = f"http://127.0.0.1:{port}/healthz/live"
+            if httpx.get(url, timeout=5, trust_env=False).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    raise AssertionError(f"the server does not answer: {log.read_text()[-3000:]}")
