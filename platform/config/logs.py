@@ -12,7 +12,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from tenants.context import current_tenant_or_none
+from tenants.logs import NOBODY
 
 # What PostgreSQL adds below an error's first line quotes values of the row.
 _VALUES = re.compile(r"^(DETAIL|CONTEXT|QUERY|STATEMENT|HINT):.*$|^LINE \d+:.*\n.*$", re.MULTILINE)
@@ -26,13 +26,13 @@ class JsonFormatter(logging.Formatter):
         self._region = region
 
     def format(self, record: logging.LogRecord) -> str:
-        tenant = current_tenant_or_none()
+        slug = getattr(record, "tenant", NOBODY)
         document: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
             "region": self._region,
-            "tenant": tenant.slug if tenant else None,
+            "tenant": None if slug == NOBODY else slug,
             "message": without_values(record.getMessage()),
         }
         if record.exc_info:

@@ -76,6 +76,8 @@ DATABASES: dict[str, dict[str, Any]] = {
 # What differs from the usual bounds of a process' connections to cells (tenants/backend/pool.py).
 MERIDIAN_POOL: dict[str, Any] = {}
 DATABASE_ROUTERS = ["tenants.router.TenantRouter"]
+# `/*tenant='acme'*/` before a tenant's statements: for whoever reads the server's activity or log.
+MERIDIAN_SQL_COMMENTS = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Requests --------------------------------------------------------------------------------
@@ -198,7 +200,7 @@ USE_TZ = True
 # --- Cache -----------------------------------------------------------------------------------
 CACHES: dict[str, dict[str, Any]] = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "gateway.cache.RedisCache",
         "LOCATION": _SITE.valkey_url(2),
         "KEY_FUNCTION": "gateway.cache.tenant_key",
         "TIMEOUT": 300,
@@ -206,7 +208,7 @@ CACHES: dict[str, dict[str, Any]] = {
     }
     if _SITE
     else {
-        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "BACKEND": "gateway.cache.LocMemCache",
         "KEY_FUNCTION": "gateway.cache.tenant_key",
     }
 }
@@ -280,6 +282,16 @@ CELERY_BEAT_SCHEDULE = {
 }
 # Periodic tasks that run for each tenant: {name: {"task", "schedule", "missed", "spread", …}}.
 MERIDIAN_TENANT_BEAT: dict[str, dict[str, Any]] = {}
+
+# --- Mail: a wrapper sends in the tenant's name through Django's backend -----------------------
+EMAIL_BACKEND = "tenants.mail.EmailBackend"
+# On a loopback edge nobody is written to: mails are files.
+MERIDIAN_MAIL_BACKEND = (
+    f"django.core.mail.backends.{'filebased' if _LOCAL else 'smtp'}.EmailBackend"
+)
+EMAIL_FILE_PATH = str(_ENV.state_dir / "mail")
+# A function of the tenant's record that gives its address.
+MERIDIAN_MAIL_FROM = "tenants.mail.subdomain_address"
 
 # --- Logs ------------------------------------------------------------------------------------
 LOGGING = logs.configuration(level=_ENV.log_level, region=MERIDIAN_REGION or "operator")

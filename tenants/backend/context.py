@@ -15,6 +15,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
+from django.conf import settings
+
 from regions.deployment import APP_ROLE
 from tenants.context import current_tenant_or_none
 from tenants.directory import TenantRecord
@@ -27,12 +29,19 @@ RENEW_SECONDS = 60
 
 _CONTEXT = re.compile(r"'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.\d+\.")
 _CONTEXT_WITHIN = 120
+_NO_SLUG = re.compile(r"[^a-z0-9-]")
 
 
 def sign_context(key: bytes, tenant: UUID, expiry: int) -> str:
     """`<uuid>.<expiry>.<hmac>`, as `tenancy.current_tenant()` checks it."""
     claim = f"{tenant}.{expiry}"
     return f"{claim}.{hmac.digest(key, claim.encode(), 'sha256').hex()}"
+
+
+def sql_comment(slug: str) -> str:
+    """`/*tenant='acme'*/`: for whoever reads the server's activity or log. Whatever could not
+    be in a slug is replaced, so the comment can't be left."""
+    return f"/*tenant='{_NO_SLUG.sub('_', slug)}'*/"
 
 
 def context_statement(key: bytes, tenant: UUID, schema: str, expiry: int) -> bytes:
@@ -66,13 +75,15 @@ class Prefix(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _cached_prefix(
-    key: bytes, tenant: UUID, schema: str, statement_ms: int | None, slot: int
+    key: bytes, tenant: UUID, schema: str, slug: str, statement_ms: int | None, slot: int
 ) -> Prefix:
     text = context_statement(key, tenant, schema, slot * RENEW_SECONDS + LIFETIME_SECONDS)
+    comment = sql_comment(slug).encode() if settings.MERIDIAN_SQL_COMMENTS else b""
     if statement_ms is None:
-        return Prefix(text, 1)
+        return Prefix(text + comment, 1)
     # Within one message each statement has the time that was set before it began.
-    return Prefix(text + f"SET LOCAL statement_timeout = {statement_ms};\n".encode(), 2)
+    limit = f"SET LOCAL statement_timeout = {statement_ms};\n".encode()
+    return Prefix(text + limit + comment, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +117,5 @@ class CellContext:
         if tenant is None:
             return None
         slot = int(time.time()) // RENEW_SECONDS
-        return _cached_prefix(self.key, tenant.id, tenant.schema, tenant.limits.statement_ms, slot)
+        limit = tenant.limits.statement_ms
+        return _cached_prefix(self.key, tenant.id, tenant.schema, tenant.slug, limit, slot)

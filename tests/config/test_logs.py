@@ -14,7 +14,7 @@ ACME = TenantRecord(
 
 def formatted(message: str, *args: object, error: BaseException | None = None) -> dict[str, object]:
     info = (type(error), error, error.__traceback__) if error else None
-    record = logging.LogRecord("desk", logging.WARNING, "", 1, message, args, info)
+    record = logging.getLogRecordFactory()("desk", logging.WARNING, "", 1, message, args, info)
     document: dict[str, object] = json.loads(JsonFormatter("eu-west").format(record))
     return document
 
@@ -35,7 +35,9 @@ def test_a_record_is_one_line_even_with_a_traceback() -> None:
     try:
         raise RuntimeError("two\nlines")
     except RuntimeError:
-        record = logging.LogRecord("desk", logging.ERROR, "", 1, "a\nb", (), sys.exc_info())
+        record = logging.getLogRecordFactory()(
+            "desk", logging.ERROR, "", 1, "a\nb", (), sys.exc_info()
+        )
     assert "\n" not in JsonFormatter("eu-west").format(record)
 
 

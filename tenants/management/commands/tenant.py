@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from argparse import REMAINDER, ArgumentParser
+from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from regions.topology import TenancyMode, WritePolicy
 from tenants import lifecycle, tokens
-from tenants.context import tenant_scope
 from tenants.databases import control_writer_alias
 from tenants.documents import move_plan_document, tenant_document
-from tenants.errors import InvalidRequest, TenantsError
+from tenants.errors import TenantsError
 from tenants.management.actor import actor
+from tenants.management.exec import ExecVerb
 from tenants.management.limits import LimitVerbs
 from tenants.models import Plan, Tenant
-from tenants.seams import find_tenant, record_for
+from tenants.seams import find_tenant
 
 MODES = [mode.value for mode in TenancyMode if mode is not TenancyMode.CONTROL]
 
 
-class Command(LimitVerbs):
+class Command(ExecVerb, LimitVerbs):
     help = "Tenants: onboard, look at, suspend, resume, erase"
     platform_errors = (TenantsError, *LimitVerbs.platform_errors)
     verbs: ClassVar[Mapping[str, str]] = {
@@ -31,7 +30,7 @@ class Command(LimitVerbs):
         "list": "all tenants that are not erased",
         "show": "one tenant",
         "token": "issue an API token",
-        "exec": "run a management command for a tenant: tenant exec SLUG -- COMMAND …",
+        "exec": "run a management command for a tenant (SLUG) or for many (--all)",
         "limits": "what it may use at most; with --plan or --set: change it",
         "usage": "what it used, by day and region",
         "move": "take it to another cell while it is in use",
@@ -99,24 +98,6 @@ class Command(LimitVerbs):
     def do_token(self, slug: str, revoke_older: bool, **options: Any) -> dict[str, Any]:
         token = lifecycle.issue_token(slug, actor=actor(), revoke_older=revoke_older)
         return {**tenant_document(find_tenant(slug)), "api_token": token}
-
-    def add_exec(self, parser: ArgumentParser) -> None:
-        _slug(parser)
-        parser.add_argument("command", nargs=REMAINDER, metavar="-- COMMAND …")
-
-    def do_exec(self, slug: str, command: list[str], **_: Any) -> dict[str, Any]:
-        words = command[1:] if command[:1] == ["--"] else command
-        if not words:
-            raise InvalidRequest("Say which command: tenant exec SLUG -- COMMAND …")
-        record = record_for(find_tenant(slug))
-        with tenant_scope(record):
-            # Standard output is the document's.
-            options: dict[str, Any] = {"stdout": self.stderr} if self.as_json else {}
-            output = call_command(words[0], *words[1:], **options)
-        return {"tenant": slug, "command": words, "output": output}
-
-    def show_exec(self, document: dict[str, Any]) -> None:
-        """The command has printed already."""
 
     def add_move(self, parser: ArgumentParser) -> None:
         _slug(parser)
