@@ -17,14 +17,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from regions.cli import one_line
-from regions.current import deployment
 from regions.deployment import CONTROL_CELL
 from regions.errors import RegionsError
 from tenants import lifecycle
 from tenants.celery.fan_out import fan_out
 from tenants.databases import control_writer_alias, leases
 from tenants.errors import TenantsError
-from tenants.limits import rounds
 from tenants.models import Operation
 
 # A running operation reports at least this often; a silent one has lost its worker.
@@ -80,24 +78,6 @@ def fill_pools() -> int:
         return 0
     tended = lifecycle.fill_pools(actor=f"scheduler:{lease.writer}", progress=_unseen)
     return sum(pool.made for pool in tended)
-
-
-@shared_task(name="tenants.tasks.watch_limits")  # type: ignore[untyped-decorator]
-def watch_limits() -> int:
-    """End statements that run too long, put changed quotas in force."""
-    return rounds.watch_region(deployment(), settings.MERIDIAN_REGION or "")
-
-
-@shared_task(name="tenants.tasks.meter")  # type: ignore[untyped-decorator]
-def meter() -> int:
-    """Measure what this region's tenants hold."""
-    return rounds.meter_region(deployment(), settings.MERIDIAN_REGION or "")
-
-
-@shared_task(name="tenants.tasks.report_usage")  # type: ignore[untyped-decorator]
-def report_usage() -> int:
-    """Bring this region's counts to the control cell."""
-    return rounds.report_usage(settings.MERIDIAN_REGION or "")
 
 
 def _unseen(step: str, percent: int) -> None:

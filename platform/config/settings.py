@@ -259,21 +259,6 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 30.0,
         "options": {"expires": 25},
     },
-    "watch-limits": {
-        "task": "tenants.tasks.watch_limits",
-        "schedule": 1.0,
-        "options": {"expires": 2, "ignore_result": True},
-    },
-    "meter": {
-        "task": "tenants.tasks.meter",
-        "schedule": 5.0,
-        "options": {"expires": 5, "ignore_result": True},
-    },
-    "report-usage": {
-        "task": "tenants.tasks.report_usage",
-        "schedule": 30.0,
-        "options": {"expires": 25, "ignore_result": True},
-    },
     "start-tenant-jobs": {
         "task": "tenants.tasks.start_tenant_jobs",
         "schedule": 5.0,

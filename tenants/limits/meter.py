@@ -42,15 +42,17 @@ def meter_cell(
     if not tenants or not counts.claim(turn, LONGEST_ROUND_SECONDS):
         return False
     began = time.monotonic()
-    with _agent(deployment, region, spec) as agent:
-        if not quota.installed(agent):
-            isolation_of(spec).ensure_quotas(region)
-        held = measure(agent, spec, tenants)
-        quota.publish(agent, excesses(tenants, held))
-    counts.hold(held)
-    counts.warn(spec.name, warnings(tenants, held))
-    taken = time.monotonic() - began
-    counts.again_in(turn, min(max(ROUND_SECONDS, SHARE * taken), LONGEST_ROUND_SECONDS))
+    try:
+        with _agent(deployment, region, spec) as agent:
+            if not quota.installed(agent):
+                isolation_of(spec).ensure_quotas(region)
+            held = measure(agent, spec, tenants)
+            quota.publish(agent, excesses(tenants, held))
+        counts.hold(held)
+        counts.warn(spec.name, warnings(tenants, held))
+    finally:
+        taken = time.monotonic() - began
+        counts.again_in(turn, min(max(ROUND_SECONDS, SHARE * taken), LONGEST_ROUND_SECONDS))
     return True
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 BEAT_SECONDS = 1.0
 
@@ -16,7 +17,7 @@ BEAT_SECONDS = 1.0
 class Pulse:
     """`start()` costs a look when it runs already."""
 
-    def __init__(self, *chores: Callable[[], None], seconds: float = BEAT_SECONDS) -> None:
+    def __init__(self, *chores: Callable[[], Any], seconds: float = BEAT_SECONDS) -> None:
         self._chores = chores
         self._seconds = seconds
         self._starting = threading.Lock()

@@ -1,4 +1,4 @@
-"""What a region does for its tenants' limits again and again; its beat calls these.
+"""What a region does for its tenants' limits again and again; its keeper calls these.
 
 Each takes the region's own map and touches the region's own servers, except `report_usage`,
 which brings the region's counts to the control cell.
