@@ -22,8 +22,10 @@ from tenants.backend.introspection import DatabaseIntrospection
 from tenants.backend.operations import DatabaseOperations
 from tenants.backend.pool import Key, process_pool
 from tenants.backend.schema import DatabaseSchemaEditor
+from tenants.backend.session import Session
 from tenants.context import current_tenant_or_none
 from tenants.directory import TenantRecord
+from tenants.errors import WrongTenantError
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -45,6 +47,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._pooled = place is not None and place["role"] == APP_ROLE
         self._by_schema = self._pooled and place is not None and place["mode"] == TenancyMode.SCHEMA
         self._schema: str | None = None
+        self.tenant_session = Session(not self.shares_database) if self._pooled else None
 
     @cached_property
     def pool_key(self) -> Key:
@@ -53,12 +56,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return named["HOST"], named["PORT"], named["NAME"], named["USER"]
 
     def ensure_connection(self) -> None:
-        """Where tenants have schemas, another tenant's work goes to a connection that knows it."""
-        if self._by_schema and self.connection is not None and not self.in_atomic_block:
-            tenant = self.tenant
-            if tenant is not None and tenant.schema != self._schema:
+        """Another tenant's work goes to a connection that nobody has left anything in, and where
+        tenants have schemas, to one that knows the schema."""
+        if self.connection is not None and self._is_anothers():
+            if not self.in_atomic_block:
                 self.close()
+            elif self.tenant_session is not None and self.tenant_session.is_anothers():
+                raise WrongTenantError(
+                    "A transaction of one tenant can't go on for another: leave the `atomic()` "
+                    "block before you enter another tenant's scope."
+                )
         super().ensure_connection()
+
+    def _is_anothers(self) -> bool:
+        if self.tenant_session is not None and self.tenant_session.is_anothers():
+            return True
+        tenant = self.tenant
+        return self._by_schema and tenant is not None and tenant.schema != self._schema
 
     def connect(self) -> None:
         """Use one of the process' connections, or make one."""
@@ -67,6 +81,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return
         if self._by_schema:
             self._schema = self.tenant.schema if self.tenant else None
+        if self.tenant_session is not None:
+            self.tenant_session.begin()
         connection, used = process_pool().take(self.pool_key, self, self._open, self._schema)
         if used:
             self._resume(connection)
@@ -96,7 +112,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
             super()._close()  # type: ignore[misc]
         elif self.connection is not None:
             with self.wrap_database_errors:
-                process_pool().give_back(self.pool_key, self.connection)
+                session = self.tenant_session
+                clean = session is None or session.left_by is None
+                process_pool().give_back(self.pool_key, self.connection, clean=clean)
 
     def close_if_unusable_or_obsolete(self) -> None:
         """At a request's beginning and end: its connection is for the next one, in any thread."""
@@ -110,6 +128,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Whether its tables hold the rows of many tenants."""
         place = self.settings_dict.get("MERIDIAN")
         return place is not None and place["mode"] == TenancyMode.SHARED
+
+    @property
+    def shares_database(self) -> bool:
+        """Whether the application reads and writes here for many tenants."""
+        place = self.settings_dict.get("MERIDIAN")
+        return (
+            place is not None
+            and place["role"] == APP_ROLE
+            and place["mode"] != TenancyMode.DEDICATED
+        )
 
     @property
     def tenant(self) -> TenantRecord | None:
@@ -134,4 +162,5 @@ class DatabaseWrapper(base.DatabaseWrapper):
             )
         cursor = super().create_cursor()
         cursor.context = self.cell_context
+        cursor.session = self.tenant_session
         return cursor

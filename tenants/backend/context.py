@@ -49,12 +49,14 @@ def context_statement(key: bytes, tenant: UUID, schema: str, expiry: int) -> byt
 
     It ends its line, so that PostgreSQL's error excerpts (`LINE 2: …`) never show the signature.
     """
-    path = '"' + schema.replace('"', '""') + '"'
-    quoted = path.replace("'", "''")
-    return (
-        f"SELECT set_config('meridian.context', '{sign_context(key, tenant, expiry)}', true), "
-        f"set_config('search_path', '{quoted}', true);\n"
-    ).encode()
+    quoted = search_path(schema).replace("'", "''")
+    context = sign_context(key, tenant, expiry)
+    return f"SELECT tenancy.enter('{context}', '{quoted}');\n".encode()
+
+
+def search_path(schema: str) -> str:
+    """The tenant's tables, then what stands in for functions that reach across tenants."""
+    return '"' + schema.replace('"', '""') + '", standin, pg_catalog'
 
 
 def tenant_of(statement: str) -> UUID | None:

@@ -16,6 +16,7 @@ from psycopg import ClientCursor, NotSupportedError
 from psycopg.pq import TransactionStatus
 
 from tenants.backend.context import CellContext, Prefix
+from tenants.backend.session import Session
 
 if TYPE_CHECKING:
     from psycopg import Copy
@@ -28,12 +29,15 @@ _TRANSACTION_CONTROL = (b"SAVEPOINT ", b"RELEASE SAVEPOINT ", b"ROLLBACK TO SAVE
 
 
 class TenantCursor(CursorMixin, ClientCursor[Any]):
-    """`context` is None on connections that need no tenant."""
+    """`context` and `session` are None on connections that need no tenant."""
 
     context: CellContext | None = None
+    session: Session | None = None
     _skipped = 0
 
     def _execute_send(self, query: PostgresQuery, **options: Any) -> None:
+        if self.session is not None:
+            self.session.let_pass(query.query)
         prefix = self._prefix(query.query)
         self._skipped = 0
         if prefix is not None:
@@ -51,7 +55,9 @@ class TenantCursor(CursorMixin, ClientCursor[Any]):
         super()._set_results(results[self._skipped :] or results)
 
     def _prefix(self, statement: bytes) -> Prefix | None:
-        if self.context is None or statement.startswith(_TRANSACTION_CONTROL):
+        if self.context is None:
+            return None
+        if statement.startswith(_TRANSACTION_CONTROL) and b";" not in statement:
             return None
         # A failed transaction accepts nothing but its end: not even the context.
         if self._pgconn.transaction_status == TransactionStatus.INERROR:

@@ -12,3 +12,5 @@ class DatabaseFeatures(features.DatabaseFeatures):
         super().__init__(connection)
         # Grouping by `id` alone implies a row's other columns only if `id` is the whole key.
         self.allows_group_by_selected_pks = not connection.shares_tables
+        # The planner's estimates tell how many rows others have (see `gate`).
+        self.supports_explaining_query_execution = not connection.shares_database

@@ -11,14 +11,9 @@ from django.db.models.constants import OnConflict
 
 TENANT_COLUMN = "tenant_id"
 
-# A tenant may draw numbers but not set the counter, which others draw from too: draw until it is
-# past the highest number in use.
 _DRAW_PAST = (
-    "SELECT count(nextval(s.seqrelid::regclass)) FROM pg_catalog.pg_sequence s,"
-    " (SELECT max({column}) AS top FROM {table}) used,"
-    " generate_series(1, ceil(greatest(used.top - coalesce(pg_sequence_last_value(s.seqrelid), 0),"
-    " 0)::numeric / s.seqincrement)::bigint)"
-    " WHERE s.seqrelid = pg_get_serial_sequence('{name}', '{plain}')::regclass"
+    "SELECT tenancy.draw_past(pg_get_serial_sequence('{name}', '{plain}'),"
+    " (SELECT max({column}) FROM {table}))"
 )
 
 
@@ -32,6 +27,10 @@ class DatabaseOperations(operations.DatabaseOperations):
         if on_conflict == OnConflict.UPDATE and self.connection.shares_tables:
             unique_fields = [TENANT_COLUMN, *unique_fields]
         return super().on_conflict_suffix_sql(fields, on_conflict, update_fields, unique_fields)
+
+    def set_time_zone_sql(self) -> str:
+        """The application may not call set_config(), which Django's own statement does."""
+        return "SET TIME ZONE %s"
 
     def sequence_reset_sql(self, style: Any, model_list: Iterable[type[Model]]) -> list[str]:
         """What `loaddata` runs when it has written rows with keys of their own."""

@@ -17,14 +17,19 @@ from psycopg import sql
 
 from regions import cells
 from regions.current import deployment
-from regions.replication import capture
+from regions.replication import capture, transport
 from regions.topology import CellSpec
 from tenants.directory import TenantRecord
-from tenants.isolation import blueprint, extensions, quota, tenancy
-from tenants.isolation.catalog import REFERENCE_TABLES, read_tables
+from tenants.isolation import blueprint, extensions, hardening, quota, tenancy
+from tenants.isolation.catalog import REFERENCE_TABLES, read_open_counters, read_tables
 from tenants.isolation.migrating import is_fresh, migrate
 from tenants.isolation.owner import Connection, owner, run_all
-from tenants.isolation.policies import open_schema, restrict_reference_tables, secure_tables
+from tenants.isolation.policies import (
+    open_schema,
+    restrict_reference_tables,
+    restrict_sequences,
+    secure_tables,
+)
 from tenants.isolation.recording import RecordedConnection, Recording, Script, play
 from tenants.isolation.rewrite import share_tables
 
@@ -52,8 +57,8 @@ class Isolation(ABC):
                 tenancy.install(connection, key)
                 quota.install(connection)
             with cells.administrator(deployment(), region, self.spec.database) as administrator:
-                tenancy.hide_activity(administrator)
                 extensions.install(administrator, settings.MERIDIAN_EXTENSIONS)
+                hardening.harden(administrator, transport.role_name(self.spec.name))
 
     @abstractmethod
     def prepare_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
@@ -150,6 +155,7 @@ def secure(connection: Connection, schema: str, tenant: UUID | None) -> None:
     statements = share_tables(tables) if tenant is None else []
     statements += secure_tables(tables, tenant)
     statements += restrict_reference_tables(schema, present & REFERENCE_TABLES)
+    statements += restrict_sequences(schema, read_open_counters(connection, schema))
     run_all(connection, [*open_schema(schema), *statements])
     quota.guard(connection, schema, shared=tenant is None)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import psycopg
 
+from regions.deployment import APP_ROLE
+
 Connection = psycopg.Connection[Any]
 
 # The same for every tenant of a cell, readable and not writable: models and their permissions
@@ -128,3 +130,16 @@ def read_tables(
             for name, columns, forced, policies in connection.execute(_TABLES, bind)
             if name not in without
         ]
+
+
+_OPEN_COUNTERS = """
+SELECT s.relname FROM pg_class s
+  JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid AND d.deptype = 'i'
+ WHERE s.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
+   AND CASE s.relkind WHEN 'S' THEN has_sequence_privilege(%s, s.oid, 'USAGE, SELECT, UPDATE') END
+"""
+
+
+def read_open_counters(connection: Connection, schema: str) -> list[str]:
+    """The sequences of identity columns that the application's role may touch by name."""
+    return [row[0] for row in connection.execute(_OPEN_COUNTERS, (schema, APP_ROLE))]

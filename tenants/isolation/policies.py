@@ -43,6 +43,14 @@ def restrict_reference_tables(schema: str, tables: Iterable[str]) -> list[str]:
     ]
 
 
+def restrict_sequences(schema: str, sequences: Iterable[str]) -> list[str]:
+    """Identity columns draw by themselves; for the rest there is a stand-in (`standin.sql`)."""
+    return [
+        f"REVOKE ALL ON SEQUENCE {quote(schema)}.{quote(sequence)} FROM {APP_ROLE}"
+        for sequence in sorted(sequences)
+    ]
+
+
 def open_schema(schema: str) -> list[str]:
     """The schema itself shows nothing; the rows in it are what the policies guard."""
     return [

@@ -7,15 +7,11 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from django.db import connections
 from psycopg import errors
 
-from desk.models import Customer
-from regions.deployment import Deployment
-from tenants.backend.context import context_statement, sign_context
-from tenants.context import tenant_scope
-from tenants.databases import cell_alias
+from tenants.backend.context import sign_context
 from tenants.directory import TenantRecord
+from tests.tenants.attacks.conftest import genuine, prefix
 
 Pair = tuple[TenantRecord, TenantRecord]
 NOT_GENUINE = "MTN01"
@@ -27,22 +23,8 @@ def count(session, tenant: TenantRecord) -> int:
 
 
 def enter(session, context: str) -> None:
-    session.execute("SELECT set_config('meridian.context', %s, false)", (context,))
-
-
-@pytest.fixture(autouse=True)
-def customers(pair: Pair):
-    """Each of the two has customers, a different number of them."""
-    for number, tenant in enumerate(pair, start=1):
-        with tenant_scope(tenant):
-            Customer.objects.all().delete()
-            for serial in range(number):
-                Customer.objects.create(name="Ann", email=f"ann{serial}@example.org")
-
-
-def in_force(deployment: Deployment, tenant: TenantRecord, *, cell: str | None = None) -> str:
-    key = deployment.context_key(cell or tenant.cell)
-    return sign_context(key, tenant.id, int(time.time()) + 60)
+    literal = psycopg.sql.Literal(context)
+    session.execute(psycopg.sql.SQL("SET meridian.context = {}").format(literal))
 
 
 def test_without_a_context_there_are_no_rows(pair: Pair, raw):
@@ -51,7 +33,7 @@ def test_without_a_context_there_are_no_rows(pair: Pair, raw):
 
 def test_a_genuine_context_shows_the_tenants_own_rows_only(pair: Pair, raw, deployment):
     session = raw(pair[0])
-    enter(session, in_force(deployment, pair[0]))
+    enter(session, genuine(deployment, pair[0]))
     assert count(session, pair[0]) == 1
     if pair[0].mode == "schema":
         assert count(session, pair[1]) == 0
@@ -60,13 +42,13 @@ def test_a_genuine_context_shows_the_tenants_own_rows_only(pair: Pair, raw, depl
 @pytest.mark.parametrize("forgery", ["bare", "other", "signature", "expired", "cell", "junk"])
 def test_a_forged_context_raises(pair: Pair, raw, deployment, forgery: str):
     mine, theirs = pair
-    genuine = in_force(deployment, mine)
+    own = genuine(deployment, mine)
     context = {
         "bare": str(theirs.id),
-        "other": genuine.replace(str(mine.id), str(theirs.id)),
-        "signature": genuine[:-1] + ("0" if genuine[-1] != "0" else "1"),
+        "other": own.replace(str(mine.id), str(theirs.id)),
+        "signature": own[:-1] + ("0" if own[-1] != "0" else "1"),
         "expired": sign_context(deployment.context_key(mine.cell), mine.id, int(time.time()) - 1),
-        "cell": in_force(deployment, theirs, cell="control"),
+        "cell": genuine(deployment, theirs, cell="control"),
         "junk": "a.b.c.d'; --",
     }[forgery]
     session = raw(mine)
@@ -153,31 +135,13 @@ def test_models_and_permissions_can_be_read_and_not_written(pair: Pair, raw):
         session.execute(psycopg.sql.SQL("DELETE FROM {}").format(path))
 
 
-def test_injected_settings_do_not_outlive_the_statement_for_the_platform(pair: Pair):
-    mine, theirs = pair
-    with tenant_scope(mine):
-        alias = cell_alias(mine.cell)
-        with connections[alias].cursor() as cursor:
-            cursor.execute(f"SET search_path = {theirs.schema}, pg_catalog")
-            cursor.execute("SET meridian.context = 'x'")
-    try:
-        with tenant_scope(mine):
-            assert Customer.objects.count() == 1
-        if theirs.cell == mine.cell:
-            with tenant_scope(theirs):
-                assert Customer.objects.count() == 2
-    finally:
-        connections[alias].close()
-
-
 def test_error_messages_do_not_show_the_signature(deployment, raw, shared_pair):
     tenant = shared_pair[0]
-    context = context_statement(
-        deployment.context_key(tenant.cell), tenant.id, "public", int(time.time()) + 60
-    )
     with pytest.raises(errors.UndefinedColumn) as wrong:
-        raw(tenant).execute(context + b"SELECT nothing_like_it FROM desk_customer")
-    assert "set_config" not in str(wrong.value)
+        raw(tenant).execute(
+            prefix(deployment, tenant) + b"SELECT nothing_like_it FROM desk_customer"
+        )
+    assert "tenancy" not in str(wrong.value)
 
 
 def test_an_unknown_tenants_context_shows_nothing(pair: Pair, raw, deployment):

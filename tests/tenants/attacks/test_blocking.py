@@ -1,0 +1,113 @@
+"""Nobody can be kept waiting, or be stopped, by another tenant's SQL."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import psycopg
+import pytest
+from django.db import NotSupportedError, ProgrammingError
+
+from tests.tenants.attacks.conftest import Inject, Pair, theirs
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE",
+        "SELECT 1; LOCK {table}",
+        "BEGIN; LOCK TABLE ONLY {table} IN SHARE MODE",
+        "DO $$ BEGIN LOCK TABLE {table}; END $$",
+        "SELECT query_to_xml('LOCK TABLE {table}', true, false, '')",
+        "SELECT E'\\'';LOCK TABLE {table} --'",
+    ],
+)
+def test_tables_that_others_use_cannot_be_locked(pair: Pair, inject: Inject, alone, statement: str):
+    mine, other = pair
+    if mine.mode == "dedicated":
+        pytest.skip("a tenant may lock his own tables")
+    with suppress(ProgrammingError, NotSupportedError):
+        inject(mine, statement.format(table=theirs(other, "desk_customer")))
+    victim = alone(other)
+    victim.execute("SET lock_timeout = '200ms'")
+    victim.execute("UPDATE desk_customer SET name = name")
+
+
+def test_an_advisory_lock_keeps_no_other_tenant_waiting(pair: Pair, inject: Inject, alone):
+    mine, other = pair
+    holder, victim = alone(mine), alone(other)
+    victim.execute("SET lock_timeout = '200ms'")
+    for take in ("pg_advisory_lock(1)", "pg_advisory_lock(1, 2)", "pg_advisory_lock_shared(3)"):
+        holder.execute(f"SELECT {take}")
+        victim.execute(f"SELECT {take}")
+        victim.execute("SELECT pg_advisory_unlock_all()")
+    if mine.mode != "dedicated":
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            holder.execute("SELECT pg_catalog.pg_advisory_lock(1)")
+
+
+def test_an_advisory_lock_is_one_for_the_tenant_that_takes_it(pair: Pair, alone):
+    holder, rival = alone(pair[0]), alone(pair[0])
+    ask = "SELECT pg_try_advisory_lock(7), pg_try_advisory_lock(7, 1)"
+    assert holder.execute(ask).fetchone() == (True, True)
+    assert rival.execute(ask).fetchone() == (False, False)
+    holder.execute("SELECT pg_advisory_unlock(7), pg_advisory_unlock(7, 1)")
+    assert rival.execute(ask).fetchone() == (True, True)
+    with rival.transaction():
+        rival.execute("SELECT pg_advisory_xact_lock(8)")
+        assert holder.execute("SELECT pg_try_advisory_xact_lock(8)").fetchone() == (False,)
+    assert holder.execute("SELECT pg_try_advisory_xact_lock(8)").fetchone() == (True,)
+
+
+def test_apps_take_advisory_locks_without_a_change(pair: Pair, inject: Inject):
+    assert inject(pair[0], "SELECT pg_try_advisory_xact_lock(42)") == [(True,)]
+
+
+@pytest.mark.parametrize("function", ["pg_terminate_backend", "pg_cancel_backend"])
+def test_sessions_of_others_cannot_be_stopped(pair: Pair, alone, function: str):
+    victim, attacker = alone(pair[1]), alone(pair[0])
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        attacker.execute(f"SELECT {function}({victim.info.backend_pid})")
+    victim.execute("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER ROLE meridian_app PASSWORD 'mine now'",
+        "ALTER USER CURRENT_USER SET statement_timeout = '1ms'",
+        "SELECT 1; ALTER ROLE meridian_app SET search_path = nowhere",
+        "ALTER ROLE meridian_app IN DATABASE control SET default_transaction_read_only = on",
+        "SELECT 1;/* */alter role session_user reset all",
+        "DO $$ BEGIN ALTER ROLE meridian_app PASSWORD 'x'; END $$",
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+    ],
+)
+def test_the_role_that_all_tenants_share_stays_as_it_is(
+    pair: Pair, inject: Inject, administer, alone, statement: str
+):
+    """PostgreSQL lets every role change its own password and defaults: for all tenants, here."""
+    facts = (
+        "SELECT (SELECT rolpassword FROM pg_authid WHERE rolname = 'meridian_app'),"
+        " (SELECT array_agg(s::text) FROM pg_db_role_setting s),"
+        " (SELECT array_agg(d::text) FROM pg_default_acl d)"
+    )
+    before = administer(pair[0], facts)
+    with pytest.raises(ProgrammingError):
+        inject(pair[0], statement)
+    assert administer(pair[0], facts) == before
+
+
+def test_uncommitted_rows_of_one_tenant_keep_no_other_waiting(pair: Pair, alone):
+    """The same unique values, and references, in two transactions at once."""
+    first, second = alone(pair[0]), alone(pair[1])
+    second.execute("SET lock_timeout = '200ms'")
+    insert = "INSERT INTO desk_tag (name) VALUES ('at-once')"
+    with first.transaction(force_rollback=True):
+        first.execute("DELETE FROM desk_tag WHERE name = 'at-once'")
+        first.execute(insert)
+        first.execute("SELECT * FROM desk_customer FOR UPDATE")
+        with second.transaction(force_rollback=True):
+            second.execute("DELETE FROM desk_tag WHERE name = 'at-once'")
+            second.execute(insert)
+            second.execute("SELECT * FROM desk_customer FOR UPDATE")
