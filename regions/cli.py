@@ -25,14 +25,13 @@ _OF_EVERY_COMMAND = frozenset(
 )
 
 
-class VerbCommand(BaseCommand):
-    """`manage.py NOUN VERB …`: a verb is a pair of methods, `add_VERB(parser)` and `do_VERB`.
+class PlatformCommand(BaseCommand):
+    """`manage.py NOUN …`: `add(parser)`, `do(**options)` and `show(document)`.
 
-    `do_VERB(**options)` returns the document for `--json`; `show_VERB(document)` prints it for
-    people. Errors of the platform end the command with their message and status 1.
+    `do` returns the document for `--json`; `show` prints it for people. Errors of the platform end
+    the command with their message and status 1; so does `refusal`, after the document was printed.
     """
 
-    verbs: ClassVar[Mapping[str, str]] = {}
     platform_errors: ClassVar[tuple[type[Exception], ...]] = (
         RegionsError,
         psycopg.Error,
@@ -40,25 +39,44 @@ class VerbCommand(BaseCommand):
         OSError,
     )
     requires_system_checks = ()
+    refusal: str | None = None
 
     def add_arguments(self, parser: CommandParser) -> None:
-        subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-        for verb, help_text in self.verbs.items():
-            sub = subparsers.add_parser(verb, help=help_text, description=help_text)
-            getattr(self, f"add_{verb}", lambda _: None)(sub)
-            sub.add_argument("--json", action="store_true", help="print one JSON document")
+        self.add(parser)
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
 
-    def handle(self, *args: Any, verb: str, json: bool, **options: Any) -> None:
-        self.as_json = json
+    def add(self, parser: ArgumentParser) -> None:
+        """The command's own options."""
+
+    def do(self, **options: Any) -> Any:
+        raise NotImplementedError
+
+    def show(self, document: Any) -> None:
+        self.stdout.write(_dump(document))
+
+    def handle(self, *args: Any, json: bool, **options: Any) -> None:
+        self._carry_out(self.do, self.show, as_json=json, options=options)
+
+    def _carry_out(
+        self,
+        do: Callable[..., Any],
+        show: Callable[[Any], None],
+        *,
+        as_json: bool,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.as_json = as_json
         own = {name: value for name, value in options.items() if name not in _OF_EVERY_COMMAND}
         try:
-            document = getattr(self, f"do_{verb}")(**own)
+            document = do(**own)
         except self.platform_errors as error:
             raise CommandError(one_line(error)) from error
-        if json:
+        if as_json:
             self.stdout.write(_dump(document))
         else:
-            getattr(self, f"show_{verb}", self._show)(document)
+            show(document)
+        if self.refusal:
+            raise CommandError(self.refusal)
 
     def progress(self, message: str) -> None:
         """Say what is being done, on standard error: standard output stays for the result."""
@@ -72,8 +90,24 @@ class VerbCommand(BaseCommand):
         width = None if self.stdout.isatty() else 200
         Console(file=cast(IO[str], self.stdout), width=width).print(table)
 
-    def _show(self, document: Any) -> None:
-        self.stdout.write(_dump(document))
+
+class VerbCommand(PlatformCommand):
+    """`manage.py NOUN VERB …`: a verb is a pair of methods, `add_VERB(parser)` and `do_VERB`, with
+    `show_VERB(document)` to print for people what `do_VERB` returned."""
+
+    verbs: ClassVar[Mapping[str, str]] = {}
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        for verb, help_text in self.verbs.items():
+            sub = subparsers.add_parser(verb, help=help_text, description=help_text)
+            getattr(self, f"add_{verb}", lambda _: None)(sub)
+            sub.add_argument("--json", action="store_true", help="print one JSON document")
+
+    def handle(self, *args: Any, json: bool, **options: Any) -> None:
+        verb = options.pop("verb")
+        do, show = getattr(self, f"do_{verb}"), getattr(self, f"show_{verb}", self.show)
+        self._carry_out(do, show, as_json=json, options=options)
 
 
 def one_line(error: BaseException) -> str:

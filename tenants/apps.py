@@ -9,6 +9,7 @@ class TenantsConfig(AppConfig):
 
     def ready(self) -> None:
         stamp_records()
-        from tenants import checks, connections  # noqa: F401 (registers)
+        from tenants import binding, checks, connections  # noqa: F401 (registers)
 
         connections.install()
+        binding.install()

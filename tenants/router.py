@@ -6,50 +6,33 @@ tenants have can't be used without one.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
-from django.apps import apps
-from django.conf import settings
 from django.db import models
 
+from tenants.binding import objects
 from tenants.connections import real_alias
 from tenants.context import current_tenant_or_none
 from tenants.databases import CONTROL_ALIAS, cell_alias, is_cell
 from tenants.errors import NoTenantError
-
-
-@cache
-def shared_labels() -> frozenset[str]:
-    return _labels(settings.SHARED_APPS)
-
-
-@cache
-def tenant_labels() -> frozenset[str]:
-    return _labels(settings.TENANT_APPS)
-
-
-def _labels(names: list[str]) -> frozenset[str]:
-    wanted = set(names)
-    return frozenset(
-        config.label
-        for config in apps.get_app_configs()
-        if config.name in wanted
-        or f"{type(config).__module__}.{type(config).__qualname__}" in wanted
-    )
+from tenants.labels import shared_labels, tenant_labels
 
 
 class TenantRouter:
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
+        _check(hints)
         return self._alias(model)
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
+        _check(hints)
         return self._alias(model)
 
     def allow_relation(
         self, first: models.Model, second: models.Model, **hints: Any
     ) -> bool | None:
-        """Within one cell, or within the control cell whichever region it is reached in."""
+        """Within one tenant; within one cell, or the control cell whichever region it is reached
+        in. Raises WrongTenantError for objects of two tenants."""
+        objects.check_relation(first, second)
         cells = {_cell(obj._state.db) for obj in (first, second) if obj._state.db}
         return len(cells) <= 1
 
@@ -69,6 +52,13 @@ class TenantRouter:
             f"{model._meta.label} belongs to tenants, and no tenant is in context: wrap the code "
             "in `tenant_scope(tenant)` or run it through `manage.py tenant exec`."
         )
+
+
+def _check(hints: dict[str, Any]) -> None:
+    """The object whose related rows are asked for is the tenant's own."""
+    instance = hints.get("instance")
+    if instance is not None:
+        objects.check(instance)
 
 
 def _cell(alias: str) -> str:

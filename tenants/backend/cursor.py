@@ -37,7 +37,7 @@ class TenantCursor(CursorMixin, ClientCursor[Any]):
 
     def _execute_send(self, query: PostgresQuery, **options: Any) -> None:
         if self.session is not None:
-            self.session.let_pass(query.query)
+            self.session.let_pass(query.query, self._pgconn)
         prefix = self._prefix(query.query)
         self._skipped = 0
         if prefix is not None:

@@ -60,6 +60,15 @@ class Isolation(ABC):
                 extensions.install(administrator, settings.MERIDIAN_EXTENSIONS)
                 hardening.harden(administrator, transport.role_name(self.spec.name))
 
+    def secure(self, progress: Progress) -> None:
+        """What keeps tenants apart, put in force again in a cell that has tenants."""
+        Isolation.prepare_cell(self, progress)
+        for number, region in enumerate(self.spec.regions):
+            progress(f"tables in {region}", 40 + 50 * number // len(self.spec.regions))
+            with owner(self.spec, region) as connection:
+                for schema, tenant in self.schemas(connection):
+                    secure(connection, schema, tenant)
+
     @abstractmethod
     def prepare_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
         """Everything that a tenant needs in its cell, in each replica."""
@@ -73,7 +82,7 @@ class Isolation(ABC):
         found = []
         for region in self.spec.regions:
             with owner(self.spec, region) as connection:
-                for schema, tenant in self._schemas(connection):
+                for schema, tenant in self.schemas(connection):
                     found += [f"{region}: {text}" for text in missing(connection, schema, tenant)]
                     found += [
                         f"{region}: {schema}.{name} has no check of quotas"
@@ -82,13 +91,13 @@ class Isolation(ABC):
         return found
 
     @abstractmethod
-    def _schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
+    def schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
         """The schemas with tenant tables, and whose they are (None: all tenants')."""
 
     def ensure_quotas(self, region: str) -> None:
         """A replica that was made before there were quotas gets their check."""
         with owner(self.spec, region) as connection:
-            for schema, tenant in self._schemas(connection):
+            for schema, tenant in self.schemas(connection):
                 quota.guard(connection, schema, shared=tenant is None)
 
     def build(self, schema: str, tenant: TenantRecord | None) -> None:

@@ -25,8 +25,8 @@ from regions.current import deployment
 from regions.topology import TenancyMode
 from tenants.databases import CONTROL_ALIAS, control_writer_alias
 from tenants.isolation.recording import Script
+from tenants.labels import tenant_labels
 from tenants.models import Blueprint
-from tenants.router import tenant_labels
 
 # What else shapes a fresh tenant's tables.
 _SHAPING = ("regions.replication.capture", "regions.replication.reference_ids")

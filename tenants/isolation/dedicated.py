@@ -22,7 +22,7 @@ class Dedicated(Isolation):
         progress("databases", 50)
         cells.drop_databases(deployment(), self.spec)
 
-    def _schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
+    def schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
         tenants = Tenant.objects.filter(cell=self.spec.name).exclude(state=Tenant.State.ERASED)
         spares = Spare.objects.filter(cell=self.spec.name, state=Spare.State.READY)
         return [

@@ -18,7 +18,7 @@ from tenants.databases import register_cell
 from tenants.directory import TenantRecord
 from tenants.isolation.owner import Connection
 from tenants.isolation.recording import Recording
-from tenants.router import tenant_labels
+from tenants.labels import tenant_labels
 
 
 def migrate(

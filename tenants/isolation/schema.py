@@ -40,7 +40,7 @@ class Schema(Isolation):
         with cells.administrator(deployment(), region, self.spec.database) as administrator:
             return forget_changes(administrator, tenant.id)
 
-    def _schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
+    def schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
         tenants = Tenant.objects.select_related("cell").filter(
             cell=self.spec.name, state__in=(Tenant.State.ACTIVE, Tenant.State.SUSPENDED)
         )

@@ -52,5 +52,5 @@ class Shared(Isolation):
                 )
                 return deleted + forget_changes(administrator, tenant.id)
 
-    def _schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
+    def schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
         return [("public", None)]

@@ -7,7 +7,7 @@ import pytest
 from django.core import management
 from django.core.management import find_commands, load_command_class
 
-from regions.cli import VerbCommand
+from regions.cli import PlatformCommand, VerbCommand
 from tests.architecture.repository import files
 
 
@@ -25,10 +25,12 @@ COMMANDS = [
 
 def parsers(app: str, name: str) -> dict[str, ArgumentParser]:
     command = load_command_class(app, name)
-    if not isinstance(command, VerbCommand):
-        pytest.fail(f"{name} does not derive from regions.cli.VerbCommand")
+    if not isinstance(command, PlatformCommand):
+        pytest.fail(f"{name} does not derive from regions.cli.PlatformCommand or VerbCommand")
     parser = command.create_parser("manage.py", name)
     assert parser.description
+    if not isinstance(command, VerbCommand):
+        return {"": parser}
     verbs = next(action for action in parser._actions if isinstance(action, _SubParsersAction))
     return dict(verbs.choices)
 
