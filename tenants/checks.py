@@ -9,7 +9,7 @@ from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, register
 
 from tenants.backend.introspection import HIDDEN_COLUMNS
-from tenants.router import tenant_labels
+from tenants.labels import tenant_labels
 
 
 @register

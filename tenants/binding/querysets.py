@@ -32,11 +32,12 @@ def install() -> None:
     if hasattr(QuerySet, _OWNER):
         return
     # What was pickled, or made, before this was in force belongs to nobody.
-    for kind in (QuerySet, RawQuerySet):
+    kinds: tuple[Any, ...] = (QuerySet, RawQuerySet)
+    for kind in kinds:
         setattr(kind, _OWNER, None)
         for name, wrap in (("__init__", _stamp), ("_clone", _keep), ("_fetch_all", _fetch)):
             setattr(kind, name, wrap(getattr(kind, name)))
-        kind.db = property(_database(kind.db.fget))  # type: ignore[attr-defined,method-assign,assignment]
+        kind.db = property(_database(kind.db.fget))
     patched: Any = QuerySet
     patched._iterator = _iterate(patched._iterator)
     patched.aiterator = _iterate_async(patched.aiterator)
