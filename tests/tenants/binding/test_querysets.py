@@ -55,6 +55,11 @@ def tags(pair):
             Tag.objects.all().delete()
             Tag.objects.bulk_create([Tag(name=f"{tenant.slug}-{n}") for n in range(3)])
             Ticket.objects.create(title=tenant.slug).tags.add(Tag.objects.order_by("pk")[0])
+    yield
+    for tenant in pair:
+        with tenant_scope(tenant):
+            Ticket.objects.all().delete()
+            Tag.objects.all().delete()
 
 
 @pytest.mark.parametrize("evaluate", EVALUATIONS)

@@ -75,13 +75,12 @@ ADDS = {
     "cte": "WITH made AS (INSERT INTO desk_tag (name) VALUES ('b') RETURNING 1) SELECT 1",
     "merge": "MERGE INTO desk_tag USING (SELECT 'b' AS n) s ON name = s.n"
     " WHEN NOT MATCHED THEN INSERT (name) VALUES (s.n)",
-    "block": "DO $$ BEGIN INSERT INTO desk_tag (name) VALUES ('b'); END $$",
     "local": "INSERT INTO django_session VALUES ('k', 'd', now())",
     "settings": "SET LOCAL session_authorization = DEFAULT; SET LOCAL search_path = pg_catalog;"
     " INSERT INTO {schema}.desk_tag (name) VALUES ('b')",
-    "other context": "SELECT 1; SET LOCAL meridian.context = ''; "
-    "INSERT INTO {schema}.desk_tag (name) SELECT 'b' FROM"
-    " (SELECT set_config('meridian.context', '{context}', true)) s",
+    "other context": "SELECT 1; SET LOCAL meridian.context = '';"
+    " SET LOCAL meridian.context = '{context}';"
+    " INSERT INTO {schema}.desk_tag (name) VALUES ('b')",
 }
 
 
