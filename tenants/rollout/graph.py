@@ -16,8 +16,8 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
 from tenants.errors import InvalidRequest
+from tenants.labels import tenant_labels
 from tenants.rollout.steps import Part, divide
-from tenants.router import tenant_labels
 
 Progress = frozenset[tuple[str, str]]
 MARK = "#"  # no migration's name has one: names are modules
