@@ -67,6 +67,12 @@ def cell_spec(name: str) -> CellSpec:
     return known[1]
 
 
+def all_specs() -> list[CellSpec]:
+    """Every cell that the registry calls ready."""
+    cells = Cell.objects.using(CONTROL_ALIAS).prefetch_related("replicas")
+    return [spec_for(cell) for cell in cells.filter(state=Cell.State.READY)]
+
+
 def find_cell(name: str, *, using: str = CONTROL_ALIAS) -> Cell:
     """The cell's row. Raises UnknownCell, naming those that are there."""
     cells = Cell.objects.using(using).prefetch_related("replicas")

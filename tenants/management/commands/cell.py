@@ -13,6 +13,7 @@ from regions.topology import WritePolicy
 from tenants import lifecycle
 from tenants.documents import cell_document
 from tenants.errors import InvalidRequest, ProvisioningFailed, TenantsError
+from tenants.isolation.modes import isolation_of
 from tenants.management.actor import actor
 from tenants.management.commands.tenant import MODES
 from tenants.management.migrate import MigrateVerb
@@ -28,6 +29,7 @@ class Command(MigrateVerb):
         "list": "all cells",
         "show": "one cell with its replicas as they are now",
         "verify": "compare the replicas' rows",
+        "secure": "put in force again what keeps its tenants apart (see `doctor`)",
         "pool": "spares, which make onboarding quick: show, fill or drain their pools",
         "migrate": "bring tenants to the migrations of this code, in every replica",
     }
@@ -78,6 +80,14 @@ class Command(MigrateVerb):
 
     def do_verify(self, name: str, **options: Any) -> dict[str, Any]:
         return verify.compare(deployment(), spec_for(find_cell(name)))
+
+    def add_secure(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", metavar="NAME")
+
+    def do_secure(self, name: str, **options: Any) -> dict[str, Any]:
+        spec = spec_for(find_cell(name))
+        isolation_of(spec).secure(self._step)
+        return {"name": name, "regions": list(spec.regions), "secured": True}
 
     def add_pool(self, parser: ArgumentParser) -> None:
         parser.add_argument("action", nargs="?", default="show", choices=("show", "fill", "drain"))

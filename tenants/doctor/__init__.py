@@ -1,0 +1,1 @@
+"""Proves isolation on the real servers of the deployment: one check a module, findings in words."""
