@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
+from psycopg.errors import InsufficientPrivilege
 
 from desk.models import Customer, Tag
+from tenants.backend.session import Session, is_pooled
 from tenants.context import tenant_scope
 from tenants.databases import cell_alias
 from tenants.errors import WrongTenantError
@@ -146,6 +148,20 @@ def test_statements_that_leave_nothing_keep_the_session(
     with tenant_scope(shared_pair[1]):
         Tag.objects.count()
         assert connection.connection.info.backend_pid == before
+
+
+def test_behind_a_pooler_nothing_is_sent_that_would_be_left_in_its_session(shared_pair: Pair):
+    """There nobody knows whose session it will be next. Without one, `SET` is let through."""
+    with tenant_scope(shared_pair[0]):
+        connection.ensure_connection()
+        server = connection.connection.pgconn
+        assert is_pooled(server) is False
+        session = Session(own_database=False)
+        session.pooled = True
+        session.let_pass(b"SET LOCAL statement_timeout = 5", server)
+        with pytest.raises(InsufficientPrivilege, match="use SET LOCAL"):
+            session.let_pass(b"SET statement_timeout = 5", server)
+        assert session.left_by is None
 
 
 def test_a_forged_stamp_cannot_be_put_into_the_change_log(
