@@ -23,7 +23,7 @@ from regions.deployment import OWNER_ROLE, Deployment
 from regions.replication import capture
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from tenants.databases import register_cell
-from tenants.isolation import extensions
+from tenants.isolation.modes import isolation_of
 from tests.gateway import maps
 
 HERE, PEER = "eu-west", "eu-central"
@@ -40,9 +40,7 @@ def make_cells() -> None:
         for region in spec.regions:
             cells.prepare_region(deployment, region)
         cells.create_databases(deployment, spec)
-        for region in spec.regions:
-            with cells.administrator(deployment, region, spec.database) as administrator:
-                extensions.install(administrator)
+        isolation_of(spec).prepare_cell(lambda step, percent: None)
         for region in spec.regions:
             owner = register_cell(spec, region, OWNER_ROLE)
             call_command(DjangosMigrate(), database=owner, verbosity=0)
