@@ -68,7 +68,7 @@ def decide(pace: Pace, *, total: int, done: int, failed: int) -> Decision:
     if left and failed > allowed:
         return Decision(0, f"{failed} failed, and at most {allowed} of {total} may", True)
     if done < canary:
-        return Decision(min(canary - done, left), f"canary, {canary - done} to go")
+        return Decision(min(canary - done, left, Pace.MOST), f"canary, {canary - done} to go")
     size = max(1, min(pace.wave.of(total), Pace.MOST))
     return Decision(min(size, left), f"{left} to go")
 

@@ -8,6 +8,7 @@ import time
 import psycopg
 import pytest
 from django.core.management import CommandError
+from django.db import connections
 from psycopg import sql
 
 from tenants.rollout.models import RolloutUnit
@@ -82,9 +83,14 @@ def test_a_long_reader_is_not_queued_behind_and_the_change_is_tried_again(place,
         reader.execute("BEGIN")
         reader.execute(sql.SQL("SELECT count(*) FROM {}").format(table))
         outcome: list[dict] = []
-        worker = threading.Thread(
-            target=lambda: outcome.append(migrate(where.cell, "--lock-timeout", "0.2"))
-        )
+
+        def work() -> None:
+            try:
+                outcome.append(migrate(where.cell, "--lock-timeout", "0.2"))
+            finally:
+                connections.close_all()  # this thread's
+
+        worker = threading.Thread(target=work)
         worker.start()
         deadline = time.monotonic() + 3
         while time.monotonic() < deadline:
