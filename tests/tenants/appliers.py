@@ -17,16 +17,16 @@ LOOK_SECONDS = 0.1
 _READY = """
 SELECT c.name, c.mode, c.policy, array_agg(r.region_id::text ORDER BY r.priority)
   FROM regions_cell c JOIN regions_replica r ON r.cell_id = c.name
- WHERE c.state = 'ready' AND c.name LIKE %s GROUP BY 1, 2, 3
+ WHERE c.state = 'ready' AND c.name LIKE ANY (%s) GROUP BY 1, 2, 3
 """
 
 
 @contextmanager
-def applying(deployment: Deployment, home: str, prefix: str) -> Iterator[None]:
-    """Within the block every cell whose name begins so is replicated, as soon as it is ready."""
+def applying(deployment: Deployment, home: str, *prefixes: str) -> Iterator[None]:
+    """Within the block every cell whose name begins with one of them is replicated, as soon as it is ready."""
     stop = threading.Event()
     thread = threading.Thread(
-        target=lambda: asyncio.run(_work(deployment, home, prefix, stop)), name="appliers"
+        target=lambda: asyncio.run(_work(deployment, home, prefixes, stop)), name="appliers"
     )
     thread.start()
     try:
@@ -36,12 +36,16 @@ def applying(deployment: Deployment, home: str, prefix: str) -> Iterator[None]:
         thread.join(timeout=20)
 
 
-async def _work(deployment: Deployment, home: str, prefix: str, stop: threading.Event) -> None:
+async def _work(
+    deployment: Deployment, home: str, prefixes: tuple[str, ...], stop: threading.Event
+) -> None:
     running: dict[tuple[str, str], tuple[ReplicaWorker, asyncio.Task[None]]] = {}
     dsn = deployment.dsn(home, CONTROL_CELL, APP_ROLE)
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as control:
         while not stop.is_set():
-            rows = await (await control.execute(_READY, (f"{prefix}%",))).fetchall()
+            rows = await (
+                await control.execute(_READY, ([f"{prefix}%" for prefix in prefixes],))
+            ).fetchall()
             wanted = {}
             for name, mode, policy, regions in rows:
                 spec = CellSpec(name, TenancyMode(mode), WritePolicy(policy), tuple(regions))
