@@ -23,7 +23,7 @@ SELECT c.name, c.mode, c.policy, array_agg(r.region_id::text ORDER BY r.priority
 
 @contextmanager
 def applying(deployment: Deployment, home: str, *prefixes: str) -> Iterator[None]:
-    """Within the block every cell whose name begins with one of them is replicated, as soon as it is ready."""
+    """Within the block every cell whose name begins so is replicated, as soon as it is ready."""
     stop = threading.Event()
     thread = threading.Thread(
         target=lambda: asyncio.run(_work(deployment, home, prefixes, stop)), name="appliers"
