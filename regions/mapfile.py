@@ -145,7 +145,7 @@ class MapReader:
 
 class Watched(Generic[T]):
     """A document's parsed content, never older than LOOK_SECONDS. Right under threads: one looks,
-    the others go on with what is known."""
+    the others go on with what is known, or wait for it at the very first."""
 
     def __init__(
         self,
@@ -165,7 +165,8 @@ class Watched(Generic[T]):
     def current(self) -> T:
         """The newest good content; `empty` until there has been one."""
         now = time.monotonic()
-        if now >= self._look_at and self._looking.acquire(blocking=False):
+        first = not self._look_at
+        if now >= self._look_at and self._looking.acquire(blocking=first):
             try:
                 self._look()
                 self._look_at = now + LOOK_SECONDS

@@ -137,3 +137,25 @@ def test_threads_that_look_together_lose_no_change(tmp_path: Path) -> None:
         thread.join()
     assert older == []
     assert reader.current()[1] == {str(number): number for number in range(300)}
+
+
+def test_nobody_goes_on_with_nothing_while_another_reads_for_the_first_time(tmp_path: Path) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    def parse(document: Any) -> str:
+        reading.set()
+        go_on.wait(5)
+        return "the map"
+
+    MapWriter(tmp_path, "d").replace(document({}))
+    reader = Watched(tmp_path, "d", parse, "nothing")
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda: found.append(reader.current())) for _ in range(2)]
+    threads[0].start()
+    assert reading.wait(5)
+    threads[1].start()
+    threads[1].join(0.2)  # were it let through, it would be through by now
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert found == ["the map", "the map"]

@@ -22,6 +22,8 @@ from tests.tenants.mortal import Mortals, mortals
 
 WISHES = {"residency": "EU", "policy": "active_active"}
 MANY = 30
+# Databases that other tests made beside the registry.
+OTHERS = {"cell_desk_lab", "cell_desk_fenced", "cell_lab"}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def nothing_is_left_over(deployment: Deployment) -> None:
             rows = admin.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 't\\_%'")
             assert {row[0] for row in rows} <= schemas
             rows = admin.execute("SELECT datname FROM pg_database WHERE datname LIKE 'cell\\_%'")
-            assert {row[0] for row in rows} - {"cell_desk_lab", "cell_desk_fenced"} <= databases
+            assert {row[0] for row in rows} - OTHERS <= databases
 
 
 def works(tenant: Tenant) -> None:
