@@ -77,8 +77,8 @@ DECLARE
     drawn bigint;
 BEGIN
     FOREACH name IN ARRAY {names}::text[] LOOP
-        SELECT coalesce((last_value / {step} + 1) * {step}, 0) INTO drawn FROM pg_sequences
-         WHERE format('%I.%I', schemaname, sequencename)::regclass = name::regclass;
+        -- The view pg_sequences would read every sequence of the database for each of these.
+        drawn := coalesce((pg_sequence_last_value(name::regclass) / {step} + 1) * {step}, 0);
         EXECUTE format('ALTER SEQUENCE %s INCREMENT BY {step} RESTART WITH %s', name,
                        drawn + (SELECT node FROM fabric.member));
     END LOOP;

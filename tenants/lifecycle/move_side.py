@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -13,10 +12,9 @@ from django.conf import settings
 from regions import cells
 from regions.current import deployment
 from regions.deployment import AGENT_ROLE
-from regions.errors import NotSettled
+from regions.errors import NotSettled, NoWriter
 from regions.replication.settle import settle
 from regions.topology import CellSpec, TenancyMode
-from tenants.databases import leases
 from tenants.directory import TenantRecord
 from tenants.errors import MoveFailed
 from tenants.isolation import fence
@@ -25,6 +23,7 @@ from tenants.isolation.modes import isolation_of
 from tenants.isolation.owner import Connection, owner
 from tenants.models import Tenant
 from tenants.seams import record_for
+from tenants.writers import wait_for_writer
 
 WRITER_SECONDS = 30.0
 SETTLE_SECONDS = 30.0
@@ -109,14 +108,7 @@ def record_in(tenant: Tenant, spec: CellSpec) -> TenantRecord:
 
 
 def _writer(spec: CellSpec, sessions: dict[str, Connection]) -> str:
-    """The region where the cell can be written; a new cell has one within seconds."""
-    deadline = time.monotonic() + WRITER_SECONDS
-    while True:
-        lease = leases().get(spec.name) if spec.policy.leased else None
-        for region in (lease.writer,) if lease else spec.regions:
-            row = sessions[region].execute("SELECT fabric.may_write()").fetchone()
-            if row and row[0]:
-                return region
-        if time.monotonic() > deadline:
-            raise MoveFailed(f"no region may write cell {spec.name!r} now")
-        time.sleep(0.1)
+    try:
+        return wait_for_writer(spec, sessions, seconds=WRITER_SECONDS)
+    except NoWriter as error:
+        raise MoveFailed(str(error)) from error

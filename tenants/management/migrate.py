@@ -27,14 +27,11 @@ from tenants.rollout.watching import watching
 from tenants.rollout.waves import Pace, Share
 from tenants.seams import find_cell, spec_for
 
-NOT_COMPLETE = 1
 BAD_USAGE = 2
 
 
 class MigrateVerb(VerbCommand):
     """The verb `migrate` of `cell`."""
-
-    _refusal: str | None = None
 
     def add_migrate(self, parser: ArgumentParser) -> None:
         pace = Pace()
@@ -126,7 +123,7 @@ class MigrateVerb(VerbCommand):
         with watching(sys.stderr, self.progress) as watch:
             report = run(wanted, actor=actor(), watch=watch)
         if not report.complete:
-            self._refusal = _said(report.halted, len(report.works) - report.count("done"))
+            self.refusal = _said(report.halted, len(report.works) - report.count("done"))
         return documents.report_document(report)
 
     def show_migrate(self, document: dict[str, Any]) -> None:
@@ -136,12 +133,6 @@ class MigrateVerb(VerbCommand):
             show_plan(self, document)
         else:
             show_report(self, document)
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        """Print the document, then turn what isn't done into the exit status."""
-        super().handle(*args, **options)
-        if self._refusal is not None:
-            raise CommandError(self._refusal, returncode=NOT_COMPLETE)
 
     def _options(self, **options: Any) -> Options:
         if options["sql"] and not options["dry"]:

@@ -18,10 +18,10 @@ from django.db import connections
 
 from regions.current import deployment
 from regions.deployment import OWNER_ROLE
-from regions.errors import NoWriter
 from regions.topology import CellSpec
-from tenants.databases import leases, register_cell
+from tenants.databases import register_cell
 from tenants.isolation.owner import Connection
+from tenants.writers import wait_for_writer
 
 WRITER_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 5.0
@@ -83,17 +83,7 @@ class Sessions:
 
 def writer_of(spec: CellSpec, sessions: dict[str, Connection]) -> str:
     """The region where the cell is written now. Raises NoWriter when there is none."""
-    deadline = time.monotonic() + WRITER_SECONDS
-    while True:
-        lease = leases().get(spec.name) if spec.policy.leased else None
-        for region in (lease.writer,) if lease else spec.regions:
-            if region in sessions:
-                row = sessions[region].execute("SELECT fabric.may_write()").fetchone()
-                if row and row[0]:
-                    return region
-        if time.monotonic() > deadline:
-            raise NoWriter(f"no region may write cell {spec.name!r} now")
-        time.sleep(0.1)
+    return wait_for_writer(spec, sessions, seconds=WRITER_SECONDS)
 
 
 def trying(work: Callable[[], T], sessions: Sessions, *, attempts: int, pause: float) -> T:
