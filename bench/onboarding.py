@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 ACTOR = "bench"
 
 
-def ensure(bench: Bench, mode: str, number: int) -> list[TenantRecord]:
+def ensure(bench: Bench, mode: str, number: int, *, cell: str | None = None) -> list[TenantRecord]:
     """`number` active tenants of the mode, made if they aren't there."""
-    prefix = f"{mode}-"
-    if mode != "dedicated" and not Cell.objects.filter(name=f"bench-{mode}").exists():
+    usual = f"bench-{mode}"
+    place = cell or usual
+    prefix = f"{mode}-" if place == usual else f"{place}-"
+    if mode != "dedicated" and not Cell.objects.filter(name=place).exists():
         create_cell(
-            f"bench-{mode}",
+            place,
             mode=mode,
             regions=[bench.region.name],
             policy="active_active",
@@ -39,17 +41,17 @@ def ensure(bench: Bench, mode: str, number: int) -> list[TenantRecord]:
         bench.say(f"onboarding {len(wanted)} {mode} tenants")
         started = time.monotonic()
         # The first leaves the blueprint behind that the others replay.
-        _onboard(mode, wanted[0])
+        _onboard(mode, wanted[0], place)
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda slug: _onboard_in_thread(mode, slug), wanted[1:]))
+            list(pool.map(lambda slug: _onboard_in_thread(mode, slug, place), wanted[1:]))
         bench.region.publish()
         bench.say(f"… {(time.monotonic() - started) / len(wanted) * 1000:.0f} ms each")
     found = Tenant.objects.select_related("cell").prefetch_related("domains")
     return [record_for(tenant) for tenant in found.filter(slug__startswith=prefix)[:number]]
 
 
-def _onboard(mode: str, slug: str) -> None:
-    cell = None if mode == "dedicated" else f"bench-{mode}"
+def _onboard(mode: str, slug: str, place: str) -> None:
+    cell = None if mode == "dedicated" else place
     policy = "active_active" if mode == "dedicated" else None
     provision(
         slug,
@@ -62,9 +64,9 @@ def _onboard(mode: str, slug: str) -> None:
     )
 
 
-def _onboard_in_thread(mode: str, slug: str) -> None:
+def _onboard_in_thread(mode: str, slug: str, place: str) -> None:
     try:
-        _onboard(mode, slug)
+        _onboard(mode, slug, place)
     finally:
         for connection in connections.all(initialized_only=True):
             if "cell:" in connection.alias:

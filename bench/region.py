@@ -75,12 +75,13 @@ class BenchRegion:
                 replace(folder / f"{name}.json", row[0])
         replace(folder / "leases.json", {"region": NAME, "cells": {}})
 
-    def tenants(self, mode: str, number: int) -> list[TenantRecord]:
+    def tenants(self, mode: str, number: int, *, cell: str | None = None) -> list[TenantRecord]:
         """At least `number` tenants of the mode, onboarded by the platform's own code; the same
-        ones for every benchmark of the run. Shared and schema tenants have one cell together."""
+        ones for every benchmark of the run. Shared and schema tenants have one cell together,
+        unless a `cell` is named."""
         from bench.onboarding import ensure
 
-        return ensure(self._bench, mode, number)
+        return ensure(self._bench, mode, number, cell=cell)
 
 
 @contextmanager
