@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from bisect import bisect_left
+from collections import Counter as Counter_
+from collections import defaultdict, deque
 from collections.abc import Iterator
-from functools import cache
+from itertools import accumulate
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
@@ -19,16 +28,6 @@ from tenants.limits.warned import warnings_of
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
 
-REQUESTS = Counter(
-    "meridian_requests", "Requests answered", ["region", "method", "status"], registry=REGISTRY
-)
-LATENCY = Histogram(
-    "meridian_request_seconds",
-    "Time to answer a request",
-    ["region", "method"],
-    registry=REGISTRY,
-    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-)
 HANDOFFS = Counter(
     "meridian_handoffs", "Writes handed to the writer's region", ["region", "to"], registry=REGISTRY
 )
@@ -100,27 +99,70 @@ REGISTRY.register(QuotaCollector())
 
 # Too many requests, and a quota that is used up.
 REFUSED_BY_LIMIT = frozenset({429, 507})
-_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+BOUNDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
-@cache
-def _latency_of(region: str, method: str) -> Histogram:
-    return LATENCY.labels(region=region, method=method)
+class RequestCollector(Collector):
+    """Requests answered, and how long that took. A request costs one append: the sums are made
+    when somebody asks, or when many have come together."""
+
+    FOLD_AT = 10_000
+
+    def __init__(self) -> None:
+        self._answered: deque[tuple[str, int, float]] = deque()
+        self._folding = threading.Lock()
+        self._requests: Counter_[tuple[str, int]] = Counter_()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._buckets: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(BOUNDS) + 1))
+
+    def count(self, method: str, status: int, seconds: float) -> None:
+        self._answered.append((method, status, seconds))
+        if len(self._answered) > self.FOLD_AT and self._folding.acquire(blocking=False):
+            try:
+                self._fold()
+            finally:
+                self._folding.release()
+
+    def collect(self) -> Iterator[Metric]:
+        region = settings.MERIDIAN_REGION or "none"
+        with self._folding:
+            self._fold()
+            requests = CounterMetricFamily(
+                "meridian_requests", "Requests answered", labels=["region", "method", "status"]
+            )
+            for (method, status), number in sorted(self._requests.items()):
+                requests.add_metric([region, method, str(status)], number)
+            latency = HistogramMetricFamily(
+                "meridian_request_seconds", "Time to answer a request", labels=["region", "method"]
+            )
+            for method, numbers in sorted(self._buckets.items()):
+                names = [*(str(float(bound)) for bound in BOUNDS), "+Inf"]
+                sums = list(zip(names, accumulate(numbers), strict=True))
+                latency.add_metric([region, method], sums, self._seconds[method])
+        yield requests
+        yield latency
+
+    def _fold(self) -> None:
+        while self._answered:
+            method, status, seconds = self._answered.popleft()
+            if method not in METHODS:
+                method = "OTHER"
+            self._requests[method, status] += 1
+            self._seconds[method] += seconds
+            self._buckets[method][bisect_left(BOUNDS, seconds)] += 1
 
 
-@cache
-def _requests_of(region: str, method: str, status: int) -> Counter:
-    return REQUESTS.labels(region=region, method=method, status=status)
+_requests = RequestCollector()
+REGISTRY.register(_requests)
 
 
 def count(request: HttpRequest, status: int, seconds: float) -> None:
     """One answered request; a tenant's also for its usage."""
-    region = settings.MERIDIAN_REGION or "none"
-    method = request.method if request.method in _METHODS else "OTHER"
-    _latency_of(region, method or "OTHER").observe(seconds)
-    _requests_of(region, method or "OTHER", status).inc()
+    _requests.count(request.method or "", status, seconds)
     tenant = getattr(request, "tenant", None)
     if tenant is not None:
+        region = settings.MERIDIAN_REGION or "none"
         tally_of(region).count(tenant.id, seconds, refused=status in REFUSED_BY_LIMIT)
 
 

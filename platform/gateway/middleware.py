@@ -96,13 +96,16 @@ def resolve(request: HttpRequest) -> tuple[TenantRecord | None, HttpResponse | N
 
 
 def host_of(request: HttpRequest) -> str:
-    """The host without its port, in lower case."""
-    return _plain_host(request.get_host())
+    """The host without its port, in lower case. Raises DisallowedHost for what is none."""
+    return (
+        _plain_host(request.META.get("HTTP_HOST", "")) or split_domain_port(request.get_host())[0]
+    )
 
 
-@lru_cache(maxsize=10_000)
-def _plain_host(host: str) -> str:
-    return split_domain_port(host)[0].rstrip(".")
+@lru_cache(maxsize=20_000)
+def _plain_host(header: str) -> str:
+    """ "" for what Django has to judge."""
+    return split_domain_port(header)[0].rstrip(".")
 
 
 def inactive(tenant: TenantRecord) -> HttpResponse:
