@@ -128,6 +128,16 @@ def register(
         connections.settings = {**connections.settings, alias: entry}
 
 
+@contextmanager
+def together(alias: str) -> Iterator[None]:
+    """What is executed in the block, which must be in a transaction, is sent without waiting for
+    answers that nobody reads: one round trip. Errors are raised at the end."""
+    connection = connections[alias]
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
+
+
 def close(alias: str) -> None:
     """End this thread's connection and the process' idle ones: a database can't be dropped under
     them."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import cast
 from uuid import UUID
 
 from django.conf import settings
 from psycopg import sql
+from psycopg.errors import DuplicateTable
 
 from regions import cells
 from regions.current import deployment
@@ -118,10 +120,10 @@ class Isolation(ABC):
     ) -> None:
         if script is not None:
             text = script.for_tenant(schema, tenant.id if tenant else None)
-            with owner(self.spec, region) as connection:
-                if is_fresh(connection, schema):
-                    play(connection, schema, text)
-                    return
+            with owner(self.spec, region) as connection, suppress(DuplicateTable):
+                play(connection, schema, text)
+                return
+        # Something is there already.
         self._build_step_by_step(region, schema, tenant)
 
     def _build_step_by_step(

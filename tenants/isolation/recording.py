@@ -27,6 +27,8 @@ _WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|CALL|DO)\b", re.IGNORECASE)
 # What was checked at a commit then is checked here now: a table with pending checks can't be
 # altered.
 _CHECK = "SET CONSTRAINTS ALL IMMEDIATE;\nSET CONSTRAINTS ALL DEFERRED"
+_APPLIED = 'INSERT INTO "django_migrations" ("app", "name", "applied") VALUES '
+_APPLIES = re.compile(re.escape(_APPLIED) + r'(\(.*\)) RETURNING "django_migrations"\."id"')
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _RANDOM = re.compile(r"t_[0-9a-f]{12}")
 
@@ -57,10 +59,12 @@ class Script:
 
 
 class Recording:
-    """Statements in the order in which they ran."""
+    """Statements in the order in which they ran, except that what was migrated is noted once, at
+    the end: it is all or nothing when it is played."""
 
     def __init__(self) -> None:
         self._statements: list[str] = []
+        self._applied: list[str] = []
 
     @property
     def statements(self) -> Sequence[str]:
@@ -68,12 +72,16 @@ class Recording:
 
     @property
     def text(self) -> str:
-        return ";\n".join(self._statements)
+        noted = [_APPLIED + ",\n".join(self._applied)] if self._applied else []
+        return ";\n".join([*self._statements, *noted])
 
     def add(self, statement: str) -> None:
         """Keeps a statement that changes something, its parameters merged."""
         statement = statement.strip().rstrip(";")
         if not statement or statement.upper().startswith(_NOT_REPLAYED):
+            return
+        if applied := _APPLIES.fullmatch(statement):
+            self._applied.append(applied[1])
             return
         if self._statements and _WRITES.search(self._statements[-1]) and not _is_write(statement):
             self._statements.append(_CHECK)

@@ -66,7 +66,9 @@ def provision(
     request = Request.of(slug, plan, idempotency_key, regions=named, **wishes)
     run = _Run(request, actor, progress, using)
     tenant = run.made_before()
-    if tenant is None:
+    if tenant is not None:
+        spec = spec_for(tenant.cell)
+    else:
         placement = choose(
             mode=mode,
             cell=cell,
@@ -76,10 +78,9 @@ def provision(
             using=using,
         )
         tenant = run.place(placement)
-    # Read again while the regions hear of it.
-    tenant = find_tenant(tenant.slug, using=using)
+        spec = replace(placement.spec, name=tenant.cell_id)
     progress("waiting until every region serves it", 85)
-    wait_until_usable(record_for(tenant), spec_for(tenant.cell))
+    wait_until_usable(record_for(tenant), spec)
     progress("ready", 100)
     return tenant
 
@@ -107,7 +108,10 @@ class _Run:
         except IntegrityError:
             # Somebody has the slug, its host or the key: who, and what with, is seen below.
             tenant = None
-        return tenant or self._place_step_by_step(placement)
+        if tenant is None:
+            return self._place_step_by_step(placement)
+        # Read with all that belongs to it while the regions hear of it.
+        return find_tenant(tenant.slug, using=self.using)
 
     def _place_step_by_step(self, placement: Placement) -> Tenant:
         busy = SlugTaken(

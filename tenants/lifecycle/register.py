@@ -10,7 +10,7 @@ from regions.current import deployment
 from regions.models import Cell, Replica
 from regions.topology import CellSpec, TenancyMode
 from tenants import audit
-from tenants.databases import control_epoch
+from tenants.databases import control_epoch, together
 from tenants.isolation import blueprint
 from tenants.lifecycle.request import Request
 from tenants.models import Domain, Spare, Tenant
@@ -96,11 +96,13 @@ def _register(
             **fields,
         }
     )
-    tenant.save(using=using, force_insert=True)
     host = f"{request.slug}.{deployment().domain}"
-    Domain(host=host, tenant=tenant).save(using=using, force_insert=True)
     detail = {"cell": tenant.cell_id, "host": host}
-    audit.record("provision", request.slug, actor=actor, using=using, **detail)
+    # The writer may be an ocean away.
+    with together(using):
+        tenant.save(using=using, force_insert=True)
+        Domain(host=host, tenant=tenant).save(using=using, force_insert=True)
+        audit.record("provision", request.slug, actor=actor, using=using, **detail)
     return tenant
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from tenants import audit
-from tenants.databases import control_writer_alias
+from tenants.databases import control_writer_alias, together
 from tenants.errors import TenantNotActive
 from tenants.models import Tenant
 from tenants.seams import find_tenant
@@ -31,6 +31,7 @@ def set_state(
 ) -> Tenant:
     with transaction.atomic(using=using):
         tenant.state = state
-        tenant.save(using=using, update_fields=["state"])
-        audit.record(verb, tenant.slug, actor=actor, using=using, **detail)
+        with together(using):
+            Tenant.objects.using(using).filter(id=tenant.id).update(state=state)
+            audit.record(verb, tenant.slug, actor=actor, using=using, **detail)
     return tenant
