@@ -1,0 +1,1 @@
+"""Well-known apps' own test suites, run inside a tenant in each mode, and without one."""
