@@ -38,9 +38,14 @@ def is_cell(alias: str) -> bool:
     return alias.startswith("cell:")
 
 
+def is_control(alias: str) -> bool:
+    """Whether it is the control cell, in whatever region and under whatever role."""
+    return re.split("[@:]", alias)[0] == CONTROL_ALIAS
+
+
 def is_platform(alias: str) -> bool:
     """Whether the platform made it up: apps can't know it."""
-    return is_cell(alias) or re.split("[@:]", alias)[0] == CONTROL_ALIAS
+    return is_cell(alias) or alias == CONTROL_ALIAS or alias.startswith(f"{CONTROL_ALIAS}@")
 
 
 def leases() -> dict[str, Lease]:

@@ -13,7 +13,7 @@ from django.db import models
 from tenants.binding import objects
 from tenants.connections import real_alias
 from tenants.context import current_tenant_or_none
-from tenants.databases import CONTROL_ALIAS, cell_alias, is_cell, is_platform
+from tenants.databases import CONTROL_ALIAS, cell_alias, is_cell, is_control
 from tenants.errors import NoTenantError
 from tenants.labels import shared_labels, tenant_labels
 
@@ -41,7 +41,7 @@ class TenantRouter:
         alias = real_alias(db)
         if is_cell(alias):
             return app_label in tenant_labels()
-        return app_label in shared_labels() if is_platform(alias) else None
+        return app_label in shared_labels() if is_control(alias) else None
 
     def _alias(self, model: type[models.Model]) -> str:
         label = model._meta.app_label
