@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help up down test bench lint clean
+.PHONY: help up down test bench compat lint clean
 
 help:
 	@echo "make up     install what is missing, start the local fleet, onboard the demo tenants"
 	@echo "make down   stop everything that up has started"
 	@echo "make test   install what is missing, check the code, run the whole test suite"
 	@echo "make bench  measure side by side with the peers (AREAS=…, BENCH=--quick), into bench/results.json"
+	@echo "make compat run well-known apps' own tests inside tenants and without (SUITES=…)"
 	@echo "make lint   only check the code: style, types, import contracts, migrations"
 	@echo "make clean  stop the fleet, delete its data, the environment and all caches"
 
@@ -27,6 +28,9 @@ test: lint
 bench: $(INSTALLED)
 	$(BIN)/python -m bench $(AREAS) $(BENCH)
 
+compat: $(INSTALLED)
+	$(BIN)/python -m tests.compat $(SUITES)
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,7 +40,7 @@ lint: $(INSTALLED)
 
 clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m infra.fleet down --purge; fi
-	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .bench .compat .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made again whenever requirements.txt is newer. A dot is a package; what pip says of an error is

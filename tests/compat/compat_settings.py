@@ -1,12 +1,10 @@
 """Settings of one child: the suite's own project, on plain Django or on the platform."""
 
 import os
-from pathlib import Path
 
 from suites import SUITES
 
 _suite = SUITES[os.environ["COMPAT_SUITE"]]
-_source = Path(os.environ["COMPAT_SOURCES"]) / _suite.name
 
 if os.environ["COMPAT_MODE"] == "plain":
     INSTALLED_APPS = _suite.installed
@@ -38,4 +36,4 @@ else:
     AUTH_PASSWORD_VALIDATORS: list[dict[str, str]] = []
     del LOGGING  # noqa: F821
 
-globals().update(_suite.django_settings(str(_source)))
+globals().update(_suite.django_settings())

@@ -42,13 +42,12 @@ class Suite:
     generated: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    template_dirs: tuple[str, ...] = ()
 
     @property
     def installed(self) -> list[str]:
         return [*_DJANGO, *self.apps]
 
-    def django_settings(self, source: str) -> dict[str, Any]:
+    def django_settings(self) -> dict[str, Any]:
         """The settings of the app's own test project, without its databases."""
         return {
             "ROOT_URLCONF": None,
@@ -68,7 +67,7 @@ class Suite:
             "TEMPLATES": [
                 {
                     "BACKEND": "django.template.backends.django.DjangoTemplates",
-                    "DIRS": [f"{source}/{folder}" for folder in self.template_dirs],
+                    "DIRS": [],
                     "APP_DIRS": True,
                     "OPTIONS": {"context_processors": _CONTEXT},
                 }
@@ -124,25 +123,6 @@ SUITES = {
                         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
                     },
                 },
-            },
-        ),
-        Suite(
-            "guardian",
-            "django-guardian",
-            apps=("django.contrib.sites", "guardian", "guardian.testapp"),
-            paths=("guardian/testapp/tests",),
-            user_apps=("django.contrib.admin", "guardian", "guardian.testapp"),
-            template_dirs=("guardian/testapp/tests/templates",),
-            settings={
-                "AUTH_USER_MODEL": "testapp.CustomUser",
-                "ANONYMOUS_USER_NAME": "AnonymousUser",
-                "GUARDIAN_MONKEY_PATCH_USER": False,
-                "AUTHENTICATION_BACKENDS": (
-                    "django.contrib.auth.backends.ModelBackend",
-                    "guardian.backends.ObjectPermissionBackend",
-                ),
-                "ROOT_URLCONF": "guardian.testapp.tests.urls",
-                "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
             },
         ),
     )
