@@ -34,7 +34,8 @@ class BoundState(ModelState):
 def check(instance: models.Model) -> None:
     """Raises WrongTenantError or NoTenantError when the instance is another's; one that nobody
     has yet becomes the tenant's in scope."""
-    if not is_guarded(type(instance)):
+    # Not type(): a lazy object, as request.user is, says what it stands for.
+    if not is_guarded(instance.__class__):
         return
     state = instance._state
     owner = getattr(state, "tenant", None)
@@ -47,7 +48,7 @@ def check(instance: models.Model) -> None:
 
 def check_relation(first: models.Model, second: models.Model) -> None:
     """Raises WrongTenantError unless both are the same tenant's, and that one's in scope."""
-    guarded = [one for one in (first, second) if is_guarded(type(one))]
+    guarded = [one for one in (first, second) if is_guarded(one.__class__)]
     owners = {tenant for one in guarded if (tenant := getattr(one._state, "tenant", None))}
     if len(owners) > 1:
         raise WrongTenantError(

@@ -10,6 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.cache.backends.locmem import LocMemCache
 from django.db.models import prefetch_related_objects
+from django.utils.functional import SimpleLazyObject
 
 from desk.models import Comment, Customer, Tag, Ticket
 from tenants.context import tenant_scope
@@ -29,6 +30,7 @@ USES = {
     "clear the tags": lambda ticket: ticket.tags.clear(),
     "create through it": lambda ticket: ticket.comments.create(body="x"),
     "refer to it": lambda ticket: Comment(ticket=ticket, body="x"),
+    "refer to it lazily": lambda ticket: Comment(ticket=SimpleLazyObject(lambda: ticket), body="x"),
     "look for it": lambda ticket: list(Comment.objects.filter(ticket__in=[ticket])),
     "prefetch for it": lambda ticket: prefetch_related_objects([ticket], "tags"),
     "save a copy": lambda ticket: copy.deepcopy(ticket).save(),
@@ -131,3 +133,11 @@ def test_content_types_and_permissions_are_the_same_under_every_tenant(shared_pa
         assert permission.content_type == kind
         assert ContentType.objects.get_for_model(Ticket) == kind
         Permission(content_type=kind, codename="x", name="x")
+
+
+def test_a_lazy_object_is_used_like_the_one_it_stands_for(pair, ticket: Ticket):
+    """`request.user` is one."""
+    with tenant_scope(pair[0]):
+        lazy = SimpleLazyObject(lambda: ticket)
+        assert Comment.objects.create(ticket=lazy, body="x").ticket_id == ticket.pk
+        assert list(Comment.objects.filter(ticket=lazy))
