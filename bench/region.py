@@ -25,9 +25,9 @@ from infra.postgres.cluster import Cluster, prepare, wait_until_ready
 from infra.postgres.placement import haven_of, place
 from regions.deployment import ADMIN_ROLE, Deployment, load
 from regions.mapfile import replace
-from tests.guard import Guard
-from tests.ports import free_port_base
-from tests.servers import start_cluster
+from testkit.guard import Guard
+from testkit.ports import free_port_base
+from testkit.servers import start_cluster
 
 if TYPE_CHECKING:
     from bench.frame import Bench

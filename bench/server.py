@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from bench import load
-from tests.ports import is_free
+from testkit.ports import is_free
 
 THREADS = 4
 

@@ -126,16 +126,22 @@ def _create_database(admin: Connection, spec: CellSpec) -> None:
         admin.execute(
             sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(OWNER_ROLE))
         )
+    admit(admin, spec.database)
+
+
+def admit(admin: Connection, database: str) -> None:
+    """Who may connect to a cell's database."""
+    name = sql.Identifier(database)
     # No CONNECT for PUBLIC keeps other cells' replication roles out; no TEMP keeps injected SQL
     # from shadowing tables for the session's next user.
-    admin.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+    admin.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
     admin.execute(
         sql.SQL("GRANT CONNECT ON DATABASE {} TO {}, {}").format(
-            database, sql.Identifier(APP_ROLE), sql.Identifier(AGENT_ROLE)
+            name, sql.Identifier(APP_ROLE), sql.Identifier(AGENT_ROLE)
         )
     )
     admin.execute(
-        sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(database, sql.Identifier(AGENT_ROLE))
+        sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(name, sql.Identifier(AGENT_ROLE))
     )
 
 

@@ -27,9 +27,9 @@ from regions import cells
 from regions.deployment import ADMIN_ROLE, OWNER_ROLE, Deployment, load
 from regions.replication import capture
 from regions.topology import CellSpec, TenancyMode, WritePolicy
-from tests.guard import Guard
-from tests.ports import free_port_base
-from tests.servers import start_cluster
+from testkit.guard import Guard
+from testkit.ports import free_port_base
+from testkit.servers import start_cluster
 
 WRITER, PEER = "eu-west", "eu-central"
 SPEC = CellSpec("bench", TenancyMode.DEDICATED, WritePolicy.ACTIVE_ACTIVE, (WRITER, PEER))

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("platform", "tenants", "regions", "infra")
+PACKAGES = ("platform", "tenants", "regions", "infra", "testkit")
 
 
 @cache

@@ -14,7 +14,7 @@ SOURCES = [p for p in MODULES if p.parts[0] in PACKAGES]
 # Assembled, so that this file does not contain what it looks for.
 MACHINE_PATHS = re.compile("|".join(f"/{place}/" for place in ("home", "root", "Users", "work")))
 READS_ENVIRONMENT = re.compile(r"\bos\.(environ|getenv|putenv)\b|from os import .*\benviron\b")
-ENVIRONMENT_READERS = ("tests", "infra", "bench")
+ENVIRONMENT_READERS = ("tests", "testkit", "infra", "bench")
 
 
 def test_the_listing_finds_the_sources():

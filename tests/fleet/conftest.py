@@ -19,7 +19,7 @@ import pytest
 
 from infra.fleet.commands import inherited
 from infra.fleet.state import REPOSITORY
-from tests.ports import free_port_base
+from testkit.ports import free_port_base
 from tests.settings import TEST_GUARD
 
 COMMAND_SECONDS = 240

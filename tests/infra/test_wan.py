@@ -11,7 +11,7 @@ import pytest
 
 from infra.wan.conditions import Condition, Link, LinkState, parse, render
 from infra.wan.proxy import Route, Wan
-from tests.ports import free_port_base
+from testkit.ports import free_port_base
 
 THERE: Link = ("a", "b")
 BACK: Link = ("b", "a")

@@ -12,14 +12,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from regions import bootstrap, cells
-from regions.deployment import APP_ROLE, CONTROL_CELL, Deployment
-from regions.models import Region
+from regions.deployment import APP_ROLE, Deployment
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
-from tenants.lifecycle import create_cell, provision
+from tenants.lifecycle import create_cell
 from tenants.models import Tenant
 from tenants.seams import record_for
+from testkit import control as control_cell
+from testkit.control import prepare_control, silent
 from tests.tenants.appliers import applying
 from tests.tenants.shop import rows
 from tests.tenants.shop.models import Supplier
@@ -29,36 +29,15 @@ HOME = "eu-west"
 EU = ["eu-west", "eu-central"]
 
 
-def silent(step: str, percent: int) -> None:
-    """Progress that nobody reads."""
-
-
 @pytest.fixture(scope="session")
 def control(deployment: Deployment) -> Deployment:
     """A control cell that takes writes, with its regions."""
-    with cells.administrator(deployment, HOME) as admin:
-        known = admin.execute("SELECT 1 FROM pg_database WHERE datname = 'control'").fetchone()
-    if known is None:
-        bootstrap.databases(deployment, progress=lambda step: None)
-    for region in deployment.regions:
-        with cells.administrator(deployment, region, CONTROL_CELL) as admin:
-            admin.execute("UPDATE fabric.gate SET valid_until = 'infinity'")
-    for site in deployment.regions.values():
-        Region.objects.get_or_create(
-            name=site.name,
-            defaults={
-                "country": site.country,
-                "jurisdiction": site.jurisdiction,
-                "node": site.node,
-            },
-        )
+    prepare_control(deployment)
     return deployment
 
 
 def onboard(slug: str, mode: str, residency: str = "EU", **options: Any) -> Tenant:
-    if "cell" not in options:
-        options.setdefault("policy", "active_active")
-    return provision(slug, mode=mode, residency=residency, actor="test", progress=silent, **options)
+    return control_cell.onboard(slug, mode, residency=residency, **options)
 
 
 @pytest.fixture(scope="session")

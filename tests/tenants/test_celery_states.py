@@ -16,10 +16,11 @@ from tenants.celery.place import place_of
 from tenants.context import tenant_scope
 from tenants.models import Tenant
 from tenants.seams import record_for
-from tests.servers import start_valkey
+from testkit.control import forget_maps, publish_maps
+from testkit.servers import start_valkey
 from tests.tenants import jobs
 from tests.tenants.conftest import onboard
-from tests.tenants.workers import forget_maps, publish_maps, until, worker
+from tests.tenants.workers import until, worker
 
 PATIENCE = 30
 FLOOD = 10_000

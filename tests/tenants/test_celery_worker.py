@@ -13,8 +13,9 @@ from desk.models import Tag
 from tenants.celery.message import stamp
 from tenants.context import tenant_scope
 from tenants.errors import NoTenantError, WrongTenantError
+from testkit.control import forget_maps, publish_maps
 from tests.tenants import jobs
-from tests.tenants.workers import forget_maps, publish_maps, until, worker
+from tests.tenants.workers import until, worker
 
 PATIENCE = 20
 

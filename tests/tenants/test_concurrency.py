@@ -19,9 +19,9 @@ from desk.models import Tag
 from regions.deployment import Deployment
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
+from testkit.control import forget_maps, publish_maps
 from tests.tenants.conftest import HOME
 from tests.tenants.web.servers import web
-from tests.tenants.workers import forget_maps, publish_maps
 
 BOTH = ("sync", "async", "bridged", "spawned", "threads")
 STREAMS = ("streamed", "streamed-async")

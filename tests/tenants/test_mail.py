@@ -17,7 +17,7 @@ from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.errors import NoTenantError
 from tenants.mail import HEADER, control_plane_mail
-from tests.ports import is_free
+from testkit.ports import is_free
 
 ACME = TenantRecord(
     id=uuid4(), slug="acme", cell="c", mode="shared", schema="public", state="active",

@@ -17,7 +17,8 @@ from tenants.celery.beat import GRACE_SECONDS, Missed, beats_in, latest, look, p
 from tenants.context import tenant_scope
 from tenants.errors import InvalidRequest
 from tenants.models import Tenant
-from tests.tenants.workers import forget_maps, publish_maps, until, worker
+from testkit.control import forget_maps, publish_maps
+from tests.tenants.workers import until, worker
 
 (HOURLY,) = parse_jobs({"hourly": {"task": "t", "schedule": timedelta(hours=1)}})
 (NIGHTLY,) = parse_jobs({"nightly": {"task": "t", "schedule": crontab(hour="3", minute="0")}})

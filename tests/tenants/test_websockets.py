@@ -17,9 +17,9 @@ from regions.deployment import Deployment
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.lifecycle import resume, suspend
+from testkit.control import forget_maps, publish_maps
 from tests.tenants.conftest import HOME
 from tests.tenants.web.servers import web
-from tests.tenants.workers import forget_maps, publish_maps
 
 
 @pytest.fixture(scope="module")

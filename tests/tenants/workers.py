@@ -1,45 +1,20 @@
-"""Real Celery workers, and the maps that they know their tenants by."""
+"""Real Celery workers."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from django.db import connections
-
 from infra.fleet.state import REPOSITORY
-from regions.deployment import Deployment
-from regions.mapfile import replace
 from tests.settings import TEST_GUARD
 
 START_SECONDS = 60
-
-
-def publish_maps(deployment: Deployment, leases: Mapping[str, str] | None = None) -> None:
-    """What agents publish, from the control cell as it is now. `leases`: writers by cell."""
-    with connections["default"].cursor() as cursor:
-        for name in ("directory", "topology"):
-            cursor.execute(f"SELECT publish.{name}()")
-            document = cursor.fetchone()[0]
-            for folder in deployment.map_dirs:
-                replace(folder / f"{name}.json", _parsed(document))
-    cells = {cell: {"writer": writer, "epoch": 1} for cell, writer in (leases or {}).items()}
-    for folder in deployment.map_dirs:
-        replace(folder / "leases.json", {"cells": cells})
-
-
-def forget_maps(deployment: Deployment) -> None:
-    """Other tests bring their own."""
-    for folder in deployment.map_dirs:
-        for name in ("directory", "topology", "leases"):
-            (folder / f"{name}.json").unlink(missing_ok=True)
 
 
 @contextmanager
@@ -86,7 +61,3 @@ def until(
             return answer
         assert time.monotonic() < deadline, f"It did not happen in {seconds} s. {said()[-3000:]}"
         time.sleep(0.05)
-
-
-def _parsed(document: Any) -> Any:
-    return json.loads(document) if isinstance(document, str) else document

@@ -17,7 +17,7 @@ import redis
 from tenants.directory import TenantRecord
 from tenants.limits.admission import LEASE_SECONDS, Gate, Outcome
 from tenants.limits.store import DATABASE, Store
-from tests.servers import start_valkey
+from testkit.servers import start_valkey
 
 Limited = Callable[..., TenantRecord]
 ROOT = Path(__file__).parents[3]
@@ -157,7 +157,7 @@ def test_what_is_kept_of_a_tenant_goes_away_by_itself(gate: Gate, limited: Limit
 @pytest.fixture
 def lost(tmp_path, limited):
     """A gate whose store can be frozen and killed."""
-    from tests.ports import free_port_base
+    from testkit.ports import free_port_base
 
     url = f"redis://127.0.0.1:{free_port_base()}"
     server = start_valkey(url, tmp_path)

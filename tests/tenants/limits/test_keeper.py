@@ -19,9 +19,10 @@ from tenants.limits.counts import Counts
 from tenants.limits.keeper import Keeper, Round
 from tenants.limits.store import store_of
 from tenants.seams import find_tenant, record_for
+from testkit.control import forget_maps, publish_maps
 from tests.tenants import jobs
 from tests.tenants.conftest import HOME
-from tests.tenants.workers import forget_maps, publish_maps, until, worker
+from tests.tenants.workers import until, worker
 
 ALLOWED = 300
 

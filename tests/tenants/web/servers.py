@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from infra.fleet.state import REPOSITORY
-from tests.ports import is_free
+from testkit.ports import is_free
 from tests.settings import TEST_GUARD
 
 START_SECONDS = 60

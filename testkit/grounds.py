@@ -1,0 +1,108 @@
+"""The deployment that a test run has to itself: its folder, its ports, its PostgreSQL clusters.
+
+Guarantees that two runs never meet (free ports, a temporary folder), and that a run leaves nothing
+behind, however it ends. Nothing is started before somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.fleet.plan import Plan, deployment_document, make_plan
+from infra.fleet.secrets import load_or_make
+from infra.postgres.cluster import Cluster, prepare, wait_until_ready
+from infra.postgres.placement import Placement, haven_of, place
+from regions.deployment import ADMIN_ROLE, Deployment, load
+from testkit.guard import Guard
+from testkit.ports import free_port_base
+from testkit.servers import start_cluster, start_valkey
+
+
+class Grounds:
+    """One run's."""
+
+    def __init__(self, regions: int) -> None:
+        self.guard = Guard()
+        state = Path(tempfile.mkdtemp(prefix="meridian-test-"))
+        state.chmod(0o711)
+        self.guard.removes(state)
+        self.guard.removes(haven_of(state))
+        self.placement: Placement = place(state, os.environ)
+        self.plan: Plan = make_plan(
+            state,
+            regions=regions,
+            port_base=free_port_base(regions),
+            data=self.placement.data,
+        )
+        # Links lead straight to the peers: no WAN proxy is needed.
+        document = deployment_document(self.plan, through_wan=False)
+        (state / "deployment.json").write_text(json.dumps(document, indent=2))
+        load_or_make(state)
+
+    def deployment(self) -> Deployment:
+        return load(self.plan.state / "deployment.json")
+
+    @contextmanager
+    def clusters(self) -> Iterator[Deployment]:
+        """Each region's PostgreSQL, with nothing in it."""
+        where = self.deployment()
+        clusters = [
+            Cluster(
+                self.plan.pgdata(region.name),
+                region.postgres_port,
+                self.placement.binaries,
+                self.placement.account,
+            )
+            for region in self.plan.regions
+        ]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda cluster: prepare(cluster, where.password(ADMIN_ROLE)), clusters))
+        servers = [start_cluster(cluster, self.plan.logs, durable=False) for cluster in clusters]
+        try:
+            for server in servers:
+                self.guard.ends(server.pid)
+            for region in self.plan.regions:
+                wait_until_ready(where.dsn(region.name, "postgres", ADMIN_ROLE))
+            yield where
+        finally:
+            for server in servers:
+                server.send_signal(signal.SIGQUIT)
+            for server in servers:
+                server.wait(timeout=30)
+
+    @contextmanager
+    def valkeys(self) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+        """Each region's Valkey, empty, by the region's name."""
+        servers = {}
+        try:
+            for name, site in self.deployment().regions.items():
+                servers[name] = start_valkey(site.valkey_url(), self.plan.state)
+                self.guard.ends(servers[name].pid)
+            yield servers
+        finally:
+            for server in servers.values():
+                server.terminate()
+            for server in servers.values():
+                server.wait(timeout=10)
+
+
+_grounds: Grounds | None = None
+
+
+def grounds(regions: int = 1) -> Grounds:
+    """This run's: `MERIDIAN_DIR` names it to this process and to those that it starts. Whoever asks
+    first says how many regions there are."""
+    global _grounds
+    if _grounds is None:
+        _grounds = Grounds(regions)
+        os.environ["MERIDIAN_DIR"] = str(_grounds.plan.state)
+        os.environ.pop("MERIDIAN_REGION", None)
+    return _grounds

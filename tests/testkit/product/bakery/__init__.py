@@ -1,0 +1,1 @@
+"""An ordinary Django app, as a product team has it."""

@@ -1,0 +1,5 @@
+from django.urls import path
+
+from bakery.views import ovens
+
+urlpatterns = [path("ovens", ovens)]
