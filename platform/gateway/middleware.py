@@ -34,6 +34,7 @@ from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.limits.values import UNLIMITED
 from tenants.maps import RegionMap, here, region_map
+from tenants.work import Label, label, working_on
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 GetResponseAsync = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -55,7 +56,7 @@ def _synchronous(get_response: GetResponse) -> GetResponse:
         if tenant is None:
             return get_response(request)
         serve = get_response if request.method in SAFE_METHODS else durably(get_response)
-        with tenant_scope(tenant):
+        with tenant_scope(tenant), working_on(_route_of(request)):
             if tenant.limits is UNLIMITED:
                 return in_scope(tenant, serve(request))
             return in_scope(tenant, admitted(request, tenant, serve))
@@ -71,12 +72,22 @@ def _asynchronous(get_response: GetResponseAsync) -> GetResponseAsync:
         if tenant is None:
             return await get_response(request)
         serve = get_response if request.method in SAFE_METHODS else durably_async(get_response)
-        with tenant_scope(tenant):
+        with tenant_scope(tenant), working_on(_route_of(request)):
             if tenant.limits is UNLIMITED:
                 return in_scope(tenant, await serve(request))
             return in_scope(tenant, await admitted_async(request, tenant, serve))
 
     return middleware
+
+
+def _route_of(request: HttpRequest) -> Label:
+    """The pattern that its path has matched, once that is known; never the path."""
+
+    def route() -> bytes:
+        match = request.resolver_match
+        return b"" if match is None else label("route", match.route)
+
+    return route
 
 
 def resolve(request: HttpRequest) -> tuple[TenantRecord | None, HttpResponse | None]:

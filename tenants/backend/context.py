@@ -21,6 +21,7 @@ from regions.deployment import APP_ROLE
 from tenants.context import current_tenant_or_none
 from tenants.directory import TenantRecord
 from tenants.errors import NoTenantError, WrongTenantError
+from tenants.work import current_label, quoted
 
 # A context that leaks (a log, a core dump) is worthless after this; a transaction that runs
 # longer is unaffected, because each statement brings a new one.
@@ -29,7 +30,6 @@ RENEW_SECONDS = 60
 
 _CONTEXT = re.compile(r"'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.\d+\.")
 _CONTEXT_WITHIN = 120
-_NO_SLUG = re.compile(r"[^a-z0-9-]")
 
 
 def sign_context(key: bytes, tenant: UUID, expiry: int) -> str:
@@ -38,10 +38,9 @@ def sign_context(key: bytes, tenant: UUID, expiry: int) -> str:
     return f"{claim}.{hmac.digest(key, claim.encode(), 'sha256').hex()}"
 
 
-def sql_comment(slug: str) -> str:
-    """`/*tenant='acme'*/`: for whoever reads the server's activity or log. Whatever could not
-    be in a slug is replaced, so the comment can't be left."""
-    return f"/*tenant='{_NO_SLUG.sub('_', slug)}'*/"
+def sql_comment(slug: str, label: bytes = b"") -> bytes:
+    """`/*route='tickets/',tenant='acme'*/`: for whoever reads the server's activity or log."""
+    return b"/*%btenant='%b'*/" % (label, quoted(slug).encode())
 
 
 def context_statement(key: bytes, tenant: UUID, schema: str, expiry: int) -> bytes:
@@ -76,16 +75,31 @@ class Prefix(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _cached_prefix(
-    key: bytes, tenant: UUID, schema: str, slug: str, statement_ms: int | None, slot: int
+def _cached_context(
+    key: bytes, tenant: UUID, schema: str, statement_ms: int | None, slot: int
 ) -> Prefix:
     text = context_statement(key, tenant, schema, slot * RENEW_SECONDS + LIFETIME_SECONDS)
-    comment = sql_comment(slug).encode() if settings.MERIDIAN_SQL_COMMENTS else b""
     if statement_ms is None:
-        return Prefix(text + comment, 1)
+        return Prefix(text, 1)
     # Within one message each statement has the time that was set before it began.
     limit = f"SET LOCAL statement_timeout = {statement_ms};\n".encode()
-    return Prefix(text + limit + comment, 2)
+    return Prefix(text + limit, 2)
+
+
+@lru_cache(maxsize=4096)
+def _cached_prefix(
+    key: bytes,
+    tenant: UUID,
+    schema: str,
+    statement_ms: int | None,
+    slot: int,
+    slug: str,
+    label: bytes,
+) -> Prefix:
+    """Signed once for all of the tenant's labels."""
+    text, results = _cached_context(key, tenant, schema, statement_ms, slot)
+    comment = sql_comment(slug, label) if settings.MERIDIAN_SQL_COMMENTS else b""
+    return Prefix(text + comment, results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,4 +134,6 @@ class CellContext:
             return None
         slot = int(time.time()) // RENEW_SECONDS
         limit = tenant.limits.statement_ms
-        return _cached_prefix(self.key, tenant.id, tenant.schema, tenant.slug, limit, slot)
+        return _cached_prefix(
+            self.key, tenant.id, tenant.schema, limit, slot, tenant.slug, current_label()
+        )

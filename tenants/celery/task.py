@@ -8,7 +8,7 @@ tenant's cell; and that while the tenant moves it waits instead of failing.
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.errors import TenantNotActive, TenantsError, UnknownTenant
 from tenants.seams import local_directory
+from tenants.work import label, working_on
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,6 @@ class Arrival:
         self.refusal: TenantsError | None = None
         self.wait: str | None = None
         self.region: str | None = None
-        self._scope: AbstractContextManager[Any]
         request = task.request
         headers = {**(request.headers or {}), **vars(request)}
         self.looks = int(headers.get(message.DEFERRED) or 0)
@@ -71,11 +71,13 @@ class Arrival:
             self._look_up(task.name, message.read(task.name, request.id, headers))
         except TenantsError as error:
             self.refusal = error
-        self._scope = tenant_scope(self.tenant)
-        self._scope.__enter__()
+        named = label("task", task.name)
+        self._scope = ExitStack()
+        self._scope.enter_context(tenant_scope(self.tenant))
+        self._scope.enter_context(working_on(lambda: named))
 
     def leave(self) -> None:
-        self._scope.__exit__(None, None, None)
+        self._scope.close()
 
     def admit(self, task: TenantTask) -> None:
         """Return if the task may run here now. Else raises the refusal, or Ignore after the

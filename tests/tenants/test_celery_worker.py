@@ -10,6 +10,8 @@ from celery import chain, chord, group
 
 from config.celery import app
 from desk.models import Tag
+from regions import cells
+from regions.deployment import APP_ROLE
 from tenants.celery.message import stamp
 from tenants.context import tenant_scope
 from tenants.errors import NoTenantError, WrongTenantError
@@ -41,6 +43,19 @@ def test_a_shared_task_of_an_unmodified_app_works_for_its_sender(running, pair):
     for tenant in pair:
         with tenant_scope(tenant):
             assert {name for name in tags() if name.startswith("plain")} == {f"plain {tenant.slug}"}
+
+
+def test_a_tasks_statements_name_it(running, pair, deployment):
+    for tenant in pair:
+        with tenant_scope(tenant):
+            for _ in range(2):
+                jobs.note.delay("named").get(timeout=PATIENCE)
+        with cells.administrator(deployment, "eu-west") as admin:
+            told = admin.execute(
+                "SELECT query FROM pg_stat_activity WHERE usename = %s", (APP_ROLE,)
+            )
+            comment = f"/*task='{jobs.note.name}',tenant='{tenant.slug}'*/"
+            assert any(comment in row[0] for row in told)
 
 
 def test_tasks_of_two_tenants_at_once_do_not_mix(running, shared_pair):

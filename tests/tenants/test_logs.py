@@ -6,11 +6,17 @@ import io
 import logging
 import logging.handlers
 import queue
+import re
 from dataclasses import replace
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
+import psycopg
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from desk.models import Tag
 from regions import cells
@@ -19,6 +25,9 @@ from tenants.backend.context import CellContext, _cached_prefix, sql_comment
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.logs import stamp_records, tag_error_report
+from tenants.work import LONGEST, current_label, label, working_on
+from testkit.client import TenantClient
+from testkit.control import forget_maps, publish_maps
 
 ACME = TenantRecord(
     id=uuid4(), slug="acme", cell="c", mode="shared", schema="public", state="active",
@@ -95,9 +104,62 @@ def test_the_comment_can_be_switched_off(settings):
     _cached_prefix.cache_clear()
 
 
-@pytest.mark.parametrize("slug", ["*/ DROP TABLE x; /*", "a'b", "a\\b", "a%b", "ü"])
-def test_a_comment_can_not_be_left(slug):
-    text = sql_comment(slug)
-    assert text.startswith("/*tenant='")
-    assert text.endswith("'*/")
-    assert not set(text[len("/*tenant='") : -len("'*/")]) & set("*/'\\;%ü")
+HOSTILE = ["*/ DROP TABLE x; /*", "a'b", "a\\' b", "a%b%s", "ü\n--", "$$ $x$", "\0", "\ud800"]
+COMMENT = re.compile(rb"/\*route='([A-Za-z0-9_.~%/-]*)',tenant='([A-Za-z0-9_.~%/-]*)'\*/")
+
+
+@given(route=st.text(), slug=st.text())
+@example(route="tickets/<int:id>", slug="acme")
+@example(route=HOSTILE[0], slug=HOSTILE[2])
+def test_a_comment_can_not_be_left(route, slug):
+    found = COMMENT.fullmatch(sql_comment(slug, label("route", route)))
+    assert found
+    for part, text in zip(found.groups(), (route, slug), strict=True):
+        written = quote(text, errors="replace")
+        assert unquote(part.decode()) == unquote(written[:LONGEST])
+
+
+def test_the_server_reads_every_comment_as_one(postgres_url):
+    with psycopg.connect(postgres_url("eu-west"), autocommit=True) as session:
+        for text in HOSTILE:
+            message = sql_comment(text, label("route", text)) + b"SELECT 'whole'"
+            answer = session.pgconn.exec_(message)
+            assert answer.get_value(0, 0) == b"whole"
+
+
+def activity(deployment, pid: int) -> str:
+    with cells.administrator(deployment, "eu-west") as admin:
+        found = admin.execute("SELECT query FROM pg_stat_activity WHERE pid = %s", (pid,))
+        return found.fetchone()[0]
+
+
+def test_a_requests_statements_name_its_route_and_not_its_path(pair, deployment, settings):
+    settings.MERIDIAN_REGION = "eu-west"
+    publish_maps(deployment)
+    seen = []
+
+    def look(execute, sql, params, many, context):
+        answer = execute(sql, params, many, context)
+        seen.append(activity(deployment, context["connection"].connection.info.backend_pid))
+        return answer
+
+    tenant = pair[0]
+    with tenant_scope(tenant), connection.execute_wrapper(look):
+        user = User.objects.create_superuser("routed")
+        try:
+            client = TenantClient(tenant)
+            client.force_login(user)
+            seen.clear()
+            client.get("/admin/desk/ticket/4711*%2F';--/change/")
+        finally:
+            user.delete()
+            forget_maps(deployment)
+    wanted = "/*route='admin/desk/ticket/%3Cpath%3Aobject_id%3E/change/',tenant='" + tenant.slug
+    assert any(wanted in text for text in seen)
+    assert not any("4711" in text for text in seen if "route=" in text)
+
+
+def test_work_that_is_over_labels_nothing():
+    with tenant_scope(ACME), working_on(lambda: label("task", "desk.tidy")):
+        assert current_label() == b"task='desk.tidy',"
+    assert current_label() == b""
