@@ -22,7 +22,7 @@ from infra.postgres.cluster import Cluster, prepare, wait_until_ready
 from infra.postgres.placement import Placement, haven_of, place
 from regions.deployment import ADMIN_ROLE, Deployment, load
 from testkit.guard import Guard
-from testkit.ports import free_port_base
+from testkit.ports import free_port_base, reserve
 from testkit.servers import start_cluster, start_valkey
 
 
@@ -36,16 +36,26 @@ class Grounds:
         self.guard.removes(state)
         self.guard.removes(haven_of(state))
         self.placement: Placement = place(state, os.environ)
-        self.plan: Plan = make_plan(
-            state,
-            regions=regions,
-            port_base=free_port_base(regions),
-            data=self.placement.data,
-        )
+        self.plan: Plan = self._plan(state, regions)
         # Links lead straight to the peers: no WAN proxy is needed.
         document = deployment_document(self.plan, through_wan=False)
         (state / "deployment.json").write_text(json.dumps(document, indent=2))
         load_or_make(state)
+
+    def _plan(self, state: Path, regions: int) -> Plan:
+        """On ports that no other run takes before this one's servers have started."""
+        while True:
+            base = free_port_base(regions)
+            plan = make_plan(state, regions=regions, port_base=base, data=self.placement.data)
+            self._reserved = reserve(plan.edge_admin_port)
+            if self._reserved is not None:
+                return plan
+
+    def end(self) -> None:
+        """Now, rather than with the process."""
+        self.guard.close()
+        if self._reserved is not None:
+            self._reserved.close()
 
     def deployment(self) -> Deployment:
         return load(self.plan.state / "deployment.json")

@@ -28,3 +28,15 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def reserve(port: int) -> socket.socket | None:
+    """Nobody else finds the port free while this process lives, and nobody is answered there; None
+    if it is taken."""
+    kept = socket.socket()
+    try:
+        kept.bind((HOST, port))
+    except OSError:
+        kept.close()
+        return None
+    return kept

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 from regions.deployment import ADMIN_ROLE, Deployment
 
 pytest_plugins = ["pytester", "testkit.plugin"]
+
+# How long an example takes is the machine's affair.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 ORDER = {"postgres": 1, "fleet": 2}
 

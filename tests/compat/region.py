@@ -82,4 +82,4 @@ def start(suite: Suite) -> Iterator[Place]:
             made.child("shared", "prepare")
             yield made
     finally:
-        grounds.guard.close()
+        grounds.end()
