@@ -62,6 +62,11 @@ class DatabaseSchemaEditor(_Django):  # type: ignore[misc]
             update = _Django.sql_update_with_default
             self.sql_update_with_default = _FOR_ALL_ROWS.format(update=update)
 
+    def skip_default_on_alter(self, field: Any) -> bool:
+        """A new column of a cell keeps its default: code that doesn't know the column goes on
+        inserting, and a replica gives it to rows from one that is not there yet."""
+        return self.connection.cell_context is not None
+
     def create_model(self, model: Any) -> None:
         super().create_model(model)
         if any(self._refers_to_shared(field) for field in model._meta.local_fields):

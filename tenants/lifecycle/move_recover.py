@@ -44,7 +44,9 @@ def finish_broken_move(slug: str, *, actor: str) -> None:
 
 
 def busy(slug: str) -> TenantNotActive:
-    return TenantNotActive(f"Tenant {slug!r} is being moved or onboarded by another process now.")
+    return TenantNotActive(
+        f"Tenant {slug!r} is being moved, onboarded or migrated by another process now."
+    )
 
 
 def end_broken_moves(tenant: Tenant, *, actor: str, progress: Progress) -> None:

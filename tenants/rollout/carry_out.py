@@ -7,8 +7,8 @@ waits until nothing written before it is under way. A part that fails is rolled 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import psycopg
@@ -53,7 +53,7 @@ class Carrier:
         return self._sessions.attempt
 
     def carry_out(self, work: Work) -> None:
-        """Raises what stopped it, with the part's name in a note."""
+        """Raises what stopped it, with the part's name, and maybe the region, in its notes."""
         self._sessions.attempt = 1
         for region, route in work.behind.items():
             for part in route.parts:
@@ -115,12 +115,14 @@ class Carrier:
         order = [home, *(region for region in regions if region != home)]
         with quiet(unit, sessions, home, wanted=contract) as settled:
             for region in order:
-                sessions[region].execute(message)
+                with _in(region):
+                    sessions[region].execute(message)
                 if region == home:
                     # Its locks keep writers out now; what they wrote before arrives everywhere.
                     settled()
             for region in order:
-                sessions[region].execute("COMMIT")
+                with _in(region):
+                    sessions[region].execute("COMMIT")
 
     def _change_rows(
         self, unit: Unit, part: Part, regions: Sequence[str], *, catching_up: bool
@@ -158,6 +160,16 @@ class Carrier:
                     cursor.execute(";\n".join(marks_of(part)))
             finally:
                 connection.close()
+
+
+@contextmanager
+def _in(region: str) -> Iterator[None]:
+    """What is raised says where it was."""
+    try:
+        yield
+    except psycopg.Error as error:
+        error.add_note(region)
+        raise
 
 
 def _mark(session: psycopg.Connection, unit: Unit, part: Part) -> None:

@@ -18,6 +18,7 @@ from django.db import OperationalError, connections
 
 from regions.cli import one_line
 from regions.errors import NotSettled, NoWriter
+from tenants.errors import MoveFailed
 from tenants.rollout.carry_out import Carrier, Manner
 from tenants.rollout.models import RolloutUnit
 from tenants.rollout.records import where_it_was
@@ -96,15 +97,15 @@ def _ended(carrier: Carrier, work: Work) -> Event:
         carrier.carry_out(work)
     except Exception as error:  # noqa: BLE001 - an app's migration may raise anything
         state = State.BLOCKED if _may_pass(error) else State.FAILED
-        said = f"{one_line(error)} ({where_it_was(error)})"
-        taken = time.monotonic() - began
-        return Event(work, state, taken, carrier.attempt, said, where_it_was(error))
+        record = where_it_was(error)
+        said = record if one_line(error) in record else f"{one_line(error)} ({record})"
+        return Event(work, state, time.monotonic() - began, carrier.attempt, said, record)
     return Event(work, State.DONE, time.monotonic() - began, carrier.attempt)
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether it was nothing about this tenant: a lock, a connection, a lease, a slow peer."""
+    """Whether it was nothing about this tenant: a lock, a connection, a lease, a slow peer, a
+    transaction that didn't end."""
     cause = error.__cause__ if isinstance(error, DjangoError) else error
-    return isinstance(error, (OperationalError, NotSettled, NoWriter)) or isinstance(
-        cause, psycopg.OperationalError
-    )
+    passing = (OperationalError, NotSettled, NoWriter, MoveFailed)
+    return isinstance(error, passing) or isinstance(cause, psycopg.OperationalError)

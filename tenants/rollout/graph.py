@@ -17,6 +17,7 @@ from django.db.migrations.state import ProjectState
 
 from tenants.errors import InvalidRequest
 from tenants.labels import tenant_labels
+from tenants.rollout.renamed import with_content_types
 from tenants.rollout.steps import Part, divide
 
 Progress = frozenset[tuple[str, str]]
@@ -54,6 +55,10 @@ class Graph:
 
     def __init__(self) -> None:
         self._disk = Loader(frozenset())
+        for (app, _), migration in self._disk.disk_migrations.items():
+            if app in tenant_labels():
+                every = list(with_content_types(migration.operations))
+                migration.operations = every  # type: ignore[misc]
         conflicts = {
             app: names
             for app, names in self._disk.detect_conflicts().items()

@@ -44,6 +44,9 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """`keys` are those of all units, whether there is something to be done or not."""
+
+    keys: frozenset[str]
     graph: Graph
     survey: Survey
     quarantined: tuple[Work, ...]
@@ -74,7 +77,8 @@ def plan(options: Options) -> Plan:
     )
     kept = {work.unit.key for work in quarantined}
     ready = [work for work in found.works if work.unit.key not in kept]
-    return Plan(graph, found, tuple(quarantined), tuple(ready))
+    keys = frozenset(unit.key for unit in units)
+    return Plan(keys, graph, found, tuple(quarantined), tuple(ready))
 
 
 def refuse_unsafe(works: Collection[Work], options: Options) -> None:

@@ -18,12 +18,23 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from regions.cli import one_line
 from tenants.databases import control_writer_alias
 from tenants.rollout.models import Rollout, RolloutUnit
 from tenants.rollout.units import Unit, Work
 
 FLUSH_SECONDS = 0.5
 State = RolloutUnit.State
+
+# What these say is names of structure, and never a value.
+_ABOUT_NAMES = (
+    psycopg.errors.DuplicateColumn,
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedObject,
+)
 
 _UPDATE = """
 UPDATE public.tenants_rolloutunit u
@@ -149,8 +160,10 @@ def where_it_was(error: BaseException) -> str:
     if isinstance(cause, psycopg.Error):
         names = (cause.sqlstate, cause.diag.table_name, cause.diag.column_name)
         said = " ".join([said, *filter(None, [*names, cause.diag.constraint_name])])
-    notes = getattr(error, "__notes__", [])
-    return f"{said} in {notes[0]}" if notes else said
+    if isinstance(cause, _ABOUT_NAMES):
+        said = f"{one_line(cause)} ({said})"
+    where = ", ".join(reversed(getattr(error, "__notes__", [])))
+    return f"{said} in {where}" if where else said
 
 
 def _rows() -> QuerySet[RolloutUnit]:

@@ -1,14 +1,11 @@
 """Renders a part that changes structure: from Django's operations to SQL for every tenant.
 
 Runs it for one tenant that stands where the others stand, listens, and rolls back. Guarantees
-that the SQL brings what isolation and capture need, and takes back nothing that code which is
-still running relies on: a new column keeps its default.
+that the SQL brings what isolation and capture need.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import Any, cast
 
 from django.db import connections, transaction
@@ -22,10 +19,6 @@ from tenants.isolation.owner import Connection
 from tenants.isolation.recording import Overheard, Recording, Script
 from tenants.rollout.steps import Part
 from tenants.rollout.units import Unit
-
-_NEW_COLUMN = re.compile(
-    r'ALTER TABLE ("(?:[^"]|"")+") ADD COLUMN ("(?:[^"]|"")+") .* DEFAULT ', re.S
-)
 
 
 def render(unit: Unit, part: Part, alias: str, *, last: bool, lock_timeout: float) -> Script:
@@ -45,7 +38,7 @@ def render(unit: Unit, part: Part, alias: str, *, last: bool, lock_timeout: floa
         protect(session, unit.schema, unit.tenant_id)
         transaction.set_rollback(True, using=alias)
     again = [_if_absent(text) for text in rows.statements]
-    text = ";\n".join([*_with_defaults(structure.statements), *again, *own.statements])
+    text = ";\n".join([*structure.statements, *again, *own.statements])
     return Script(text, unit.schema, unit.tenant_id)
 
 
@@ -57,17 +50,6 @@ def run_operations(connection: BaseDatabaseWrapper, part: Part) -> None:
             operation.database_forwards(
                 bound.migration.app_label, editor, bound.before, bound.after
             )
-
-
-def _with_defaults(statements: Sequence[str]) -> list[str]:
-    """Without the statements that take a new column's default away again: code that doesn't know
-    the column goes on inserting, and a replica gives it to rows from one that is not there yet."""
-    taken = {
-        f"ALTER TABLE {match.group(1)} ALTER COLUMN {match.group(2)} DROP DEFAULT"
-        for text in statements
-        if (match := _NEW_COLUMN.match(text))
-    }
-    return [text for text in statements if text not in taken]
 
 
 def _if_absent(statement: str) -> str:

@@ -7,18 +7,20 @@ row-level security admits its rows and no other's, and the fabric carries what c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from django.db import Error, connections, transaction
 
 from regions.replication.settle import settle
 from tenants.context import tenant_scope
-from tenants.databases import pinned_to
+from tenants.databases import control_writer_alias, pinned_to
 from tenants.directory import TenantRecord
 from tenants.errors import MigrationFailed
 from tenants.isolation.owner import Connection
 from tenants.rollout.marks import marks_of, record_statement, tenant_mark
 from tenants.rollout.render import run_operations
 from tenants.rollout.steps import Part
+from tenants.rollout.survey import tenants_of
 from tenants.rollout.units import Unit
 
 ARRIVAL_SECONDS = 60.0
@@ -30,22 +32,26 @@ def change(unit: Unit, part: Part, alias: str, lock_timeout: float) -> None:
     if not unit.shared:
         _change_for(unit.tenant, part, alias, marks_of(part), lock_timeout)
         return
-    failed: list[tuple[str, BaseException]] = []
+    failed: dict[str, BaseException] = {}
     done = _marked(alias)
-    for tenant in unit.sharers:
-        mark = tenant_mark(part, tenant.id)
-        if mark in done:
-            continue
-        try:
-            _change_for(tenant, part, alias, [record_statement(mark)], lock_timeout)
-        except Exception as error:  # noqa: BLE001 - an app's code may raise anything
-            failed.append((tenant.slug, error))
+    tried: set[UUID] = set()
+    # Until nobody has come into the cell meanwhile.
+    while waiting := [tenant for tenant in _sharers_now(unit) if tenant.id not in tried]:
+        for tenant in waiting:
+            tried.add(tenant.id)
+            mark = tenant_mark(part, tenant.id)
+            if mark in done:
+                continue
+            try:
+                _change_for(tenant, part, alias, [record_statement(mark)], lock_timeout)
+            except Exception as error:  # noqa: BLE001 - an app's code may raise anything
+                failed[tenant.slug] = error
     if failed:
-        named = ", ".join(slug for slug, _ in failed[:10])
+        named = ", ".join(list(failed)[:10])
         raise MigrationFailed(
-            f"the rows of {len(failed)} of {len(unit.sharers)} tenants could not be changed "
+            f"the rows of {len(failed)} of {len(tried)} tenants could not be changed "
             f"({named}); the others' are"
-        ) from failed[0][1]
+        ) from next(iter(failed.values()))
     _run(alias, marks_of(part))
 
 
@@ -80,6 +86,11 @@ def _change_for(
         except Error:
             connection.close()
             raise
+
+
+def _sharers_now(unit: Unit) -> list[TenantRecord]:
+    name = unit.spec.name
+    return tenants_of([name], using=control_writer_alias())[name]
 
 
 def _run(alias: str, statements: list[str]) -> None:

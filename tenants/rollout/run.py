@@ -99,12 +99,14 @@ class _Run:
         self._watch.begin(len(self._planned.ready))
         for work in self._planned.ready:
             if work.trouble is not None:
-                self._note(Event(work, State.FAILED, error=work.trouble, record="drift"))
+                self._note(Event(work, State.FAILED, error=work.trouble, record=work.trouble))
         with self._crew.at_work(min(self._options.parallel, max(len(todo), 1))):
             try:
                 skipped = self._waves(todo)
                 if skipped and not self._report.halted:
                     self._afterwards(skipped)
+                if not self._report.halted:
+                    self._latecomers()
             except KeyboardInterrupt:
                 self._report.halted = "interrupted"
                 self._under_way -= {work.unit.key for work in self._crew.take_back()}
@@ -193,6 +195,27 @@ class _Run:
             time.sleep(LOOK_SECONDS)
         for work in skipped:
             said = "it is being moved or onboarded by another process"
+            self._note(Event(work, State.SKIPPED, error=said, record="busy"))
+
+    def _latecomers(self) -> None:
+        """Those whom old code onboarded meanwhile, or who moved in."""
+        specs = {spec.name: spec for spec in self._options.cells}
+        tenants = tenants_of(specs, using=control_writer_alias())
+        known = self._planned.keys | {event.work.unit.key for event in self._report.events}
+        units = [unit for name, spec in specs.items() for unit in units_of(spec, tenants[name])]
+        late = [unit for unit in units if unit.key not in known]
+        if not late:
+            return
+        found = survey(self._planned.graph, late, absent=self._options.without)
+        works = [work for work in found.works if work.trouble is None]
+        self._report.total += len(late)
+        self._report.works = (*self._report.works, *found.works)
+        self._record.expect(found.works)
+        for work in found.works:
+            if work.trouble is not None:
+                self._note(Event(work, State.FAILED, error=work.trouble, record=work.trouble))
+        for work in self._carry_out(works):
+            said = "it came during the run and is being moved by another process"
             self._note(Event(work, State.SKIPPED, error=said, record="busy"))
 
     def _where_they_are(self, skipped: list[Work]) -> list[Work]:

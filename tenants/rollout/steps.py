@@ -18,6 +18,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from tenants.errors import InvalidRequest
+from tenants.rollout.renamed import AddContentType, FollowContentType
 
 
 class Kind(StrEnum):
@@ -51,6 +52,7 @@ _RENDERED = frozenset(
         operations.AlterConstraint,
         postgres.AddConstraintNotValid,
         postgres.ValidateConstraint,
+        AddContentType,
     }
 )
 _CHANGES_ROWS = re.compile(r"^(INSERT|UPDATE|DELETE|MERGE|SELECT|WITH|CALL|COPY|TRUNCATE)\b", re.I)
@@ -112,6 +114,8 @@ def kind_of(operation: Operation, migration: Migration) -> Kind:
         return Kind.STRUCTURE if noop else Kind.ROWS
     if isinstance(operation, operations.RunSQL):
         return _kind_of_sql(operation, migration, where)
+    if isinstance(operation, FollowContentType):
+        return Kind.ROWS
     if type(operation) in _RENDERED:
         return Kind.STRUCTURE
     return Kind.CUSTOM if migration.atomic else Kind.APART

@@ -7,8 +7,9 @@ a replica which somebody migrated by hand is reported and not built upon.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
@@ -16,7 +17,7 @@ import psycopg
 from regions.errors import ReplicaDown
 from regions.topology import CellSpec, TenancyMode
 from tenants.directory import TenantRecord
-from tenants.isolation.owner import owner
+from tenants.isolation.owner import Connection, owner
 from tenants.isolation.recording import Script
 from tenants.models import Tenant
 from tenants.rollout.graph import Graph, Progress
@@ -87,6 +88,12 @@ def survey(
             (spec.name, region): seen
             for (spec, region, _), seen in zip(places, looked, strict=True)
         }
+    for spec, region, schemas in places:
+        others = [found[spec.name, other] for other in spec.regions if other not in absent]
+        seen = found[spec.name, region]
+        if lacking := {name for each in others for name in each.digests} - seen.digests.keys():
+            digests = {**seen.digests, **_digests(spec, region, lacking & set(schemas))}
+            found[spec.name, region] = Found(seen.standings, digests)
     planner = _Planner(graph, max((len(unit.spec.regions) for unit in units), default=1))
     works = []
     unknown: Counter[str] = Counter()
@@ -106,21 +113,32 @@ def survey(
 
 
 def _look(spec: CellSpec, region: str, schemas: list[str], newest: Progress) -> Found:
+    with _reaching(spec, region) as connection:
+        standings = read_standings(connection, schemas)
+        stale = [
+            schema
+            for schema, standing in standings.items()
+            if standing.unlike or not newest <= standing.progress
+        ]
+        return Found(standings, read_digests(connection, stale) if stale else {})
+
+
+def _digests(spec: CellSpec, region: str, schemas: Collection[str]) -> dict[str, str]:
+    """Of schemas to which something was done in another region only."""
+    with _reaching(spec, region) as connection:
+        return read_digests(connection, schemas)
+
+
+@contextmanager
+def _reaching(spec: CellSpec, region: str) -> Iterator[Connection]:
     try:
         with owner(spec, region) as connection:
-            standings = read_standings(connection, schemas)
-            stale = [
-                schema
-                for schema, standing in standings.items()
-                if standing.unlike or not newest <= standing.progress
-            ]
-            digests = read_digests(connection, stale) if stale else {}
+            yield connection
     except psycopg.OperationalError as error:
         raise ReplicaDown(
             f"Cell {spec.name!r} can't be reached in {region}, and structure changes in every "
             f"replica or in none: mend it, or leave it for later with --without {region}."
         ) from error
-    return Found(standings, digests)
 
 
 class _Planner:
@@ -145,6 +163,8 @@ class _Planner:
         points = {region: standing.progress for region, standing in standings.items()}
         furthest = max(points.values(), key=lambda point: _length(point))
         trouble = self._trouble(unit, points, furthest, forgiven=forgiven)
+        if not trouble and not forgiven:
+            trouble = _unequal(unit, here, standings)
         if trouble:
             return Work(unit, nowhere, standings, absent=absent, trouble=trouble)
         behind = {
@@ -198,6 +218,22 @@ class _Planner:
                 "to it)"
             )
         return None
+
+
+def _unequal(
+    unit: Unit, here: Mapping[str, Found], standings: Mapping[str, Standing]
+) -> str | None:
+    """What stands at the same point in all replicas must be the same."""
+    digests = {region: found.digests.get(unit.schema, "") for region, found in here.items()}
+    if len(set(digests.values())) < 2:
+        return None
+    tables = sorted({name for each in standings.values() for name in each.unlike})
+    which = f" ({', '.join(tables)})" if tables else ""
+    return (
+        f"its tables in {' and '.join(digests)} differ{which}, and no run of `cell migrate` left "
+        "them so: somebody changed them by hand. Make them alike, or say --level to take them as "
+        "they are"
+    )
 
 
 def _length(point: Progress) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,13 +36,19 @@ class Mortals:
 
 
 @contextmanager
-def mortals() -> Iterator[Mortals]:
+def mortals(
+    module: str = "tests.tenants.mortal",
+    *,
+    settings: str = "tests.tenants.operator_settings",
+    path: str = "",
+) -> Iterator[Mortals]:
+    """`path`: where else Python finds modules."""
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'platform'}",
-        "DJANGO_SETTINGS_MODULE": "tests.tenants.operator_settings",
+        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'platform'}:{path}",
+        "DJANGO_SETTINGS_MODULE": settings,
     }
-    command = [sys.executable, "-m", "tests.tenants.mortal"]
+    command = [sys.executable, "-m", module]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, stdin=pipe, stdout=pipe, text=True
@@ -52,7 +58,8 @@ def mortals() -> Iterator[Mortals]:
         process.stdin.close()
 
 
-def main() -> None:
+def main(live: Callable[[int, str, dict[str, Any]], None]) -> None:
+    """`live` is called in a child that is to die, and doesn't return."""
     import django
 
     django.setup()
@@ -60,7 +67,7 @@ def main() -> None:
         step, verb, arguments = json.loads(line)
         child = os.fork()
         if child == 0:
-            _live(step, verb, arguments)
+            live(step, verb, arguments)
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             _say("killed")
@@ -89,4 +96,4 @@ def _live(step: int, verb: str, arguments: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(_live)

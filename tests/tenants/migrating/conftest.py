@@ -19,7 +19,12 @@ from regions.deployment import Deployment
 from tenants import router
 from tenants.directory import TenantRecord
 from tenants.lifecycle import create_cell
-from tenants.seams import find_tenant, record_for
+from tenants.rollout.crew import Event
+from tenants.rollout.planning import Options
+from tenants.rollout.run import Report
+from tenants.rollout.run import run as rollout
+from tenants.rollout.waves import Pace, Share
+from tenants.seams import cell_spec, find_tenant, record_for
 from tests.tenants.appliers import applying
 from tests.tenants.conftest import EU, HOME, onboard, silent
 from tests.tenants.migrating.shelf import APP, ShelfApp
@@ -111,4 +116,27 @@ def brought(*words: str) -> dict[str, Any]:
     return report
 
 
-__all__ = ["EU", "HOME", "Path", "Place", "brought", "migrate"]
+class Onlooker:
+    """Does something before the wave of that number, in the middle of a run."""
+
+    def __init__(self, before_wave: dict[int, Callable[[], Any]]) -> None:
+        self._doing = before_wave
+
+    def begin(self, total: int) -> None: ...
+
+    def wave(self, number: int, size: int, reason: str) -> None:
+        self._doing.pop(number, lambda: None)()
+
+    def ended(self, event: Event) -> None: ...
+
+
+def run_with(cell: str, before_wave: dict[int, Callable[[], Any]], **options: Any) -> Report:
+    """A run in which the canary is one tenant and the second wave brings all others."""
+    pace = Pace(Share(1), Share(100, percent=True), Share(100, percent=True))
+    wanted = Options((cell_spec(cell),), pace=pace, **options)
+    report = rollout(wanted, actor="test", watch=Onlooker(before_wave))
+    assert not [number for number in before_wave if number < 3], "there was no such wave"
+    return report
+
+
+__all__ = ["EU", "HOME", "Path", "Place", "brought", "migrate", "run_with"]

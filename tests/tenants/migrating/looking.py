@@ -9,6 +9,7 @@ import psycopg
 from django.db import connections
 from psycopg import sql
 
+from regions import cells
 from regions.current import deployment
 from regions.deployment import OWNER_ROLE
 from tenants.context import tenant_scope
@@ -30,6 +31,13 @@ def run(tenant: TenantRecord, statement: str, *params: Any, region: str | None =
         with connections[alias].cursor() as cursor:
             cursor.execute(statement, params)
             return cursor.fetchall() if cursor.description else None
+
+
+def by_hand(tenant: TenantRecord, statement: str, *params: Any, region: str) -> None:
+    """As somebody with the owner's password does."""
+    with owner(tenant.cell, region) as session:
+        session.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(tenant.schema)))
+        session.execute(statement.encode(), params or None)
 
 
 def columns(tenant: TenantRecord, region: str, table: str = "shelf_book") -> set[str]:
@@ -64,3 +72,15 @@ def arrives(tenant: TenantRecord, statement: str, wanted: Any, *, region: str) -
     while (found := run(tenant, statement, region=region)) != wanted:
         assert time.monotonic() < deadline, found
         time.sleep(0.05)
+
+
+def dead_letters(tenant: TenantRecord) -> int:
+    """In all replicas."""
+    found = 0
+    for region in cell_spec(tenant.cell).regions:
+        with cells.administrator(deployment(), region, cell_spec(tenant.cell).database) as session:
+            row = session.execute(
+                "SELECT count(*) FROM fabric.dead_letter WHERE tenant = %s", (tenant.id,)
+            ).fetchone()
+            found += row[0] if row else 0
+    return found
