@@ -13,8 +13,6 @@ from typing import IO, Any, ClassVar, cast
 import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DjangoDatabaseError
-from rich.console import Console
-from rich.table import Table
 
 from regions.errors import RegionsError
 
@@ -84,6 +82,10 @@ class PlatformCommand(BaseCommand):
 
     def table(self, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
         """Print a table; nothing is cut short where the output is not a terminal."""
+        # A tenth of a second, for commands that print no table.
+        from rich.console import Console
+        from rich.table import Table
+
         table = Table(*columns, box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*("—" if value is None else str(value) for value in row))

@@ -15,14 +15,16 @@ from django.urls import URLPattern, path
 from unfold.sites import UnfoldAdminSite
 
 from console import dashboard
-from console.admins import places, plans, records, tenants
+from console.admins import places, plans, records, rollouts, tenants
 from console.admins.operators import GroupAdmin, OperatorAdmin
 from console.failover import views as failover
 from console.limits import views as limits
+from console.migrating import views as migrating
 from console.onboarding import views as onboarding
 from console.operations import views as operations
 from regions.models import Cell, Region
 from tenants.models import AuditEntry, Operation, Plan, Tenant
+from tenants.rollout.models import Rollout
 
 
 class ConsoleSite(UnfoldAdminSite):
@@ -56,6 +58,8 @@ class ConsoleSite(UnfoldAdminSite):
             "plan/": ("new_plan", limits.edit_plan),
             "plan/<slug:name>/": ("plan", limits.edit_plan),
             "plan/<slug:name>/remove/": ("remove_plan", limits.remove_plan),
+            "migration/<uuid:key>/": ("rollout", migrating.show),
+            "migration/<uuid:key>/progress/": ("rollout_progress", migrating.progress),
             "cell/<slug:name>/live/": ("cell_live", places.cell_live),
             "region/<slug:name>/live/": ("region_live", places.region_live),
             "region/<slug:name>/failover/": ("failover", failover.confirm),
@@ -71,6 +75,7 @@ console_site.register(Plan, plans.PlanAdmin)
 console_site.register(Region, places.RegionAdmin)
 console_site.register(Cell, places.CellAdmin)
 console_site.register(Operation, records.OperationAdmin)
+console_site.register(Rollout, rollouts.RolloutAdmin)
 console_site.register(AuditEntry, records.AuditEntryAdmin)
 console_site.register(User, OperatorAdmin)
 console_site.register(Group, GroupAdmin)

@@ -114,6 +114,12 @@ UNFOLD_CONSOLE: dict[str, Any] = UNFOLD | {
                         "tenants.view_operation",
                     ),
                     _item(
+                        "Migrations",
+                        "upgrade",
+                        "tenants_rollout_changelist",
+                        "tenants.view_rollout",
+                    ),
+                    _item(
                         "Audit trail",
                         "history",
                         "tenants_auditentry_changelist",

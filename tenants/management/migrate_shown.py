@@ -68,6 +68,8 @@ def show_status(command: VerbCommand, document: dict[str, Any]) -> None:
         "actor",
     )
     command.table(columns, ([each[name] for name in columns] for each in document["runs"]))
+    if document["runs"]:
+        command.stdout.write(document["runs"][0]["next"])
     if document["units"]:
         shown = ("cell", "tenant", "state", "attempts", "error")
         command.table(shown, ([each[name] for name in shown] for each in document["units"]))

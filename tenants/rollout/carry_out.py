@@ -7,8 +7,8 @@ waits until nothing written before it is under way. A part that fails is rolled 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import psycopg
@@ -20,7 +20,7 @@ from tenants.rollout import rows
 from tenants.rollout.marks import marks_of
 from tenants.rollout.quiet import quiet
 from tenants.rollout.render import run_operations
-from tenants.rollout.sessions import Sessions, trying, writer_of
+from tenants.rollout.sessions import Sessions, told_of, trying, writer_of
 from tenants.rollout.steps import Kind, Part
 from tenants.rollout.templates import Templates
 from tenants.rollout.units import Route, Unit, Work
@@ -115,13 +115,13 @@ class Carrier:
         order = [home, *(region for region in regions if region != home)]
         with quiet(unit, sessions, home, wanted=contract) as settled:
             for region in order:
-                with _in(region):
+                with told_of(region):
                     sessions[region].execute(message)
                 if region == home:
                     # Its locks keep writers out now; what they wrote before arrives everywhere.
                     settled()
             for region in order:
-                with _in(region):
+                with told_of(region):
                     sessions[region].execute("COMMIT")
 
     def _change_rows(
@@ -160,16 +160,6 @@ class Carrier:
                     cursor.execute(";\n".join(marks_of(part)))
             finally:
                 connection.close()
-
-
-@contextmanager
-def _in(region: str) -> Iterator[None]:
-    """What is raised says where it was."""
-    try:
-        yield
-    except psycopg.Error as error:
-        error.add_note(region)
-        raise
 
 
 def _mark(session: psycopg.Connection, unit: Unit, part: Part) -> None:

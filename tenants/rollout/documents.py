@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from tenants.databases import control_writer_alias
+from tenants.rollout.advice import advise
 from tenants.rollout.models import Rollout, RolloutUnit
 from tenants.rollout.planning import Options, Plan
 from tenants.rollout.run import Report
@@ -60,6 +61,11 @@ def plan_document(plan: Plan, options: Options, sql: dict[str, list[str]]) -> di
     }
 
 
+def _next(run: Rollout, counts: Counter[str], later: Collection[str]) -> str:
+    advice = advise(run.state, run.options, counts, sorted(later))
+    return f"{advice.sentence} {advice.command}".strip()
+
+
 def _sql_key(work: Work, number: int) -> str:
     return f"{id(work.route)}/{number}"
 
@@ -108,9 +114,11 @@ def status_document(cells: Collection[str]) -> dict[str, Any]:
     if cells:
         rows = rows.filter(cell__in=list(cells))
     counts: dict[Any, Counter[str]] = {run.id: Counter() for run in runs}
+    later: dict[Any, set[str]] = {run.id: set() for run in runs}
     newest: dict[str, RolloutUnit] = {}
     for row in rows.order_by("-rollout__created_at", "cell", "slug"):
         counts[row.rollout_id][row.state] += 1
+        later[row.rollout_id].update(row.pending)
         newest.setdefault(f"{row.cell}/{row.tenant}", row)
     return {
         "runs": [
@@ -122,6 +130,8 @@ def status_document(cells: Collection[str]) -> dict[str, Any]:
                 "state": run.state,
                 "reason": run.reason or None,
                 **{state: counts[run.id][state] for state in State.values},
+                "waves": run.options.get("waves", []),
+                "next": _next(run, counts[run.id], later[run.id]),
             }
             for run in runs
         ],

@@ -69,7 +69,10 @@ class Graph:
             raise InvalidRequest(
                 f"Migrations have no order ({said}): run `manage.py makemigrations --merge` first."
             )
+        # Thousands of tenants stand at a few points.
         self.at = lru_cache(maxsize=64)(self._at)
+        self.unknown = lru_cache(maxsize=64)(self._unknown)
+        self.out_of_order = lru_cache(maxsize=64)(self._out_of_order)
 
     def _at(self, progress: Progress) -> Loader:
         return Loader(frozenset(done for done in progress if MARK not in done[1]), self._disk)
@@ -109,7 +112,7 @@ class Graph:
             (app, name) for app, name in self._disk.graph.leaf_nodes() if app in tenant_labels()
         )
 
-    def unknown(self, progress: Progress) -> list[str]:
+    def _unknown(self, progress: Progress) -> list[str]:
         """Migrations of tenant apps that were applied and that this code doesn't have."""
         known = self._disk.disk_migrations.keys() | {
             replaced
@@ -122,7 +125,7 @@ class Graph:
             if app in tenant_labels() and MARK not in name and (app, name) not in known
         )
 
-    def out_of_order(self, progress: Progress) -> list[str]:
+    def _out_of_order(self, progress: Progress) -> list[str]:
         """Migrations that were applied before one that they depend on: somebody did it by hand."""
         loader = self.at(progress)
         return sorted(

@@ -70,6 +70,13 @@ class Record:
         rollout.save(using=control_writer_alias(), force_insert=True)
         return cls(rollout)
 
+    @classmethod
+    def again(cls, rollout: Rollout) -> Record:
+        """A run that was not finished is taken up."""
+        rollout.state, rollout.reason, rollout.ended_at = Rollout.State.RUNNING, "", None
+        rollout.save(using=control_writer_alias(), update_fields=["state", "reason", "ended_at"])
+        return cls(rollout)
+
     def expect(self, works: Iterable[Work]) -> None:
         """They are in the plan. Those of a run that is taken up again keep their row."""
         using = control_writer_alias()
@@ -119,6 +126,12 @@ class Record:
             if self._waiting.get(key) is note:
                 del self._waiting[key]
 
+    def wave(self, size: int, reason: str) -> None:
+        """It is told before anybody of it is touched."""
+        waves = self.rollout.options.setdefault("waves", [])
+        waves.append({"size": size, "reason": reason})
+        self.rollout.save(using=control_writer_alias(), update_fields=["options"])
+
     def end(self, state: str, reason: str) -> None:
         self.flush(force=True)
         self.rollout.state = state
@@ -130,14 +143,18 @@ class Record:
 
 
 def newest_rows(cells: Collection[str]) -> dict[str, RolloutUnit]:
-    """The last that is remembered of each unit, by its key."""
+    """The last that is remembered of each unit, by its key; of those that have not come to a good
+    end everywhere."""
     rows = _rows().filter(cell__in=list(cells)).order_by("cell", "tenant", "-rollout__created_at")
-    return {_key(row): row for row in rows.distinct("cell", "tenant")}
+    newest = rows.distinct("cell", "tenant").values("pk")
+    left = _rows().filter(pk__in=newest).exclude(state=State.DONE, pending=[])
+    return {_key(row): row for row in left}
 
 
-def unfinished() -> Rollout | None:
-    """The newest run, if it was halted, killed, or left something undone."""
-    newest = Rollout.objects.using(control_writer_alias()).order_by("-created_at").first()
+def unfinished(cells: Collection[str]) -> Rollout | None:
+    """The newest run of these cells, if it was halted, killed, or left something undone."""
+    runs = Rollout.objects.using(control_writer_alias()).order_by("-created_at")
+    newest = runs.filter(options__cells__has_any_keys=list(cells)).first()
     return None if newest is None or newest.state == Rollout.State.DONE else newest
 
 
@@ -145,6 +162,10 @@ def mark_as_killed(cells: Collection[str]) -> list[RolloutUnit]:
     """Nobody works on these cells, as the caller has the claim on them: what is still marked as
     running was killed. Returns those units."""
     using = control_writer_alias()
+    runs = Rollout.objects.using(using).filter(options__cells__has_any_keys=list(cells))
+    runs.filter(state=Rollout.State.RUNNING).update(
+        state=Rollout.State.HALTED, reason="its process was killed", ended_at=timezone.now()
+    )
     left = list(_rows().filter(cell__in=list(cells), state=State.RUNNING))
     if left:
         RolloutUnit.objects.using(using).filter(id__in=[row.id for row in left]).update(

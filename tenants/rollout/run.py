@@ -119,11 +119,13 @@ class _Run:
         self._record.end(state, self._report.halted)
 
     def _begin(self, actor: str) -> records.Record:
-        if self._options.resume and (left := records.unfinished()):
-            return records.Record(left)
         cells = [spec.name for spec in self._options.cells]
+        if self._options.resume and (left := records.unfinished(cells)):
+            return records.Record.again(left)
         return records.Record.begin(
-            actor=actor, options={"cells": cells}, target=self._planned.graph.fingerprint
+            actor=actor,
+            options={"cells": cells, "contract": self._options.contract},
+            target=self._planned.graph.fingerprint,
         )
 
     def _waves(self, todo: list[Work]) -> list[Work]:
@@ -143,6 +145,7 @@ class _Run:
                 break
             wave, waiting = waiting[: decision.size], waiting[decision.size :]
             number += 1
+            self._record.wave(len(wave), decision.reason)
             self._watch.wave(number, len(wave), decision.reason)
             skipped += self._carry_out(wave)
         return skipped

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import psycopg
@@ -57,7 +57,8 @@ class Sessions:
                 dsn = deployment().dsn(
                     region, spec.database, OWNER_ROLE, seen_from=settings.MERIDIAN_REGION
                 )
-                self._open[region] = psycopg.connect(dsn, autocommit=True, connect_timeout=5)
+                with told_of(region):
+                    self._open[region] = psycopg.connect(dsn, autocommit=True, connect_timeout=5)
         return {region: self._open[region] for region in regions}
 
     def alias(self, spec: CellSpec, region: str) -> str:
@@ -79,6 +80,16 @@ class Sessions:
             connections[alias].close()
         self._open.clear()
         self._aliases.clear()
+
+
+@contextmanager
+def told_of(region: str) -> Iterator[None]:
+    """What is raised says where it was, in a note."""
+    try:
+        yield
+    except psycopg.Error as error:
+        error.add_note(region)
+        raise
 
 
 def writer_of(spec: CellSpec, sessions: dict[str, Connection]) -> str:

@@ -27,7 +27,7 @@ SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relname = 'django_migrations' AND c.relkind = 'r' AND n.nspname = ANY(%s)
 """
 
-_APPLIED = "SELECT {number}, array_agg(app || '.' || name) FROM {table}"
+_APPLIED = "SELECT {number}, string_agg(app || '.' || name, ' ') FROM {table}"
 
 # Tables without isolation, quota or capture, and columns that capture doesn't know.
 _UNLIKE = """
@@ -91,7 +91,6 @@ class Standing:
     """One schema in one replica. `unlike` are the tables that isolation or capture lacks."""
 
     progress: Progress
-    marks: frozenset[tuple[str, str]]
     unlike: tuple[str, ...]
 
 
@@ -113,15 +112,12 @@ def read_standings(connection: Connection, schemas: Collection[str]) -> dict[str
     found = {}
     for chunk in _chunks(present):
         # Most schemas say the same: each saying is taken apart once.
-        known: dict[tuple[str, ...], frozenset[tuple[str, str]]] = {}
-        for number, names in connection.execute(_union(chunk)):
-            said = tuple(sorted(names or ()))
+        known: dict[str, Progress] = {}
+        for number, said in connection.execute(_union(chunk)):
             if said not in known:
-                known[said] = frozenset((app, name) for app, _, name in map(_split, said))
-            marks = known[said]
-            found[chunk[number]] = Standing(
-                without_tenants(marks), marks, tuple(unlike.get(chunk[number], ()))
-            )
+                known[said] = without_tenants(map(_split, (said or "").split()))
+            schema = chunk[number]
+            found[schema] = Standing(known[said], tuple(unlike.get(schema, ())))
     return found
 
 
@@ -139,8 +135,9 @@ def _union(schemas: Sequence[str]) -> sql.Composed:
     )
 
 
-def _split(said: str) -> tuple[str, str, str]:
-    return said.partition(".")
+def _split(said: str) -> tuple[str, str]:
+    app, _, name = said.partition(".")
+    return app, name
 
 
 def _chunks(schemas: Sequence[str]) -> Iterator[Sequence[str]]:

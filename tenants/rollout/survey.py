@@ -50,7 +50,7 @@ class Found:
 def tenants_of(cells: Collection[str], *, using: str) -> dict[str, list[TenantRecord]]:
     """By cell; those that have tables there."""
     found: dict[str, list[TenantRecord]] = {name: [] for name in cells}
-    rows = Tenant.objects.using(using).select_related("cell").filter(cell__in=list(cells))
+    rows = Tenant.objects.using(using).select_related("cell", "plan").filter(cell__in=list(cells))
     for tenant in rows.exclude(state__in=NOT_THERE).prefetch_related("domains"):
         found[tenant.cell_id].append(record_for(tenant))
     return found
@@ -161,7 +161,7 @@ class _Planner:
             said = f"it has no tables in {', '.join(missing)}"
             return Work(unit, nowhere, standings, absent=absent, trouble=said)
         points = {region: standing.progress for region, standing in standings.items()}
-        furthest = max(points.values(), key=lambda point: _length(point))
+        furthest = max(set(points.values()), key=_length)
         trouble = self._trouble(unit, points, furthest, forgiven=forgiven)
         if not trouble and not forgiven:
             trouble = _unequal(unit, here, standings)

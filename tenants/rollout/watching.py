@@ -1,25 +1,17 @@
-"""What an operator sees while a run is at work: a bar with its end in sight, or lines in a log."""
+"""What an operator sees while a run is at work: a bar on a terminal, or lines in a log."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from typing import IO, TYPE_CHECKING
 
 from tenants.rollout.crew import Event
 from tenants.rollout.models import RolloutUnit
+
+if TYPE_CHECKING:
+    from tenants.rollout.bar import Bar
 
 LINE_SECONDS = 5.0
 State = RolloutUnit.State
@@ -56,46 +48,14 @@ class Lines:
             )
 
 
-class Bar:
-    """For a terminal."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task: TaskID | None = None
-        self._failed = 0
-
-    def begin(self, total: int) -> None:
-        self._task = self._progress.add_task("migrating", total=total, failed="")
-
-    def wave(self, number: int, size: int, reason: str) -> None:
-        if self._task is not None:
-            self._progress.update(self._task, description=f"wave {number}")
-
-    def ended(self, event: Event) -> None:
-        if self._task is None:
-            return
-        if event.state != State.DONE:
-            self._failed += 1
-            self._progress.console.print(
-                f"{event.work.unit.name} {event.state}: {event.error}", markup=False
-            )
-            self._progress.update(self._task, failed=f"{self._failed} not done")
-        self._progress.advance(self._task)
-
-
 @contextmanager
 def watching(stream: IO[str], say: Callable[[str], None]) -> Iterator[Lines | Bar]:
     """On standard error: standard output stays for the result."""
     if not stream.isatty():
         yield Lines(say)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(file=stream), transient=True) as progress:
-        yield Bar(progress)
+    # It takes a tenth of a second to load what draws it.
+    from tenants.rollout.bar import bar_on
+
+    with bar_on(stream) as bar:
+        yield bar

@@ -14,17 +14,25 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import connections
 
+from regions import cells
+from regions.current import deployment
 from regions.deployment import Deployment
+from regions.models import Cell
 from tenants import router
+from tenants.databases import control_writer_alias
 from tenants.directory import TenantRecord
 from tenants.lifecycle import create_cell
+from tenants.lifecycle.create_cell import discard
+from tenants.lifecycle.register import forget
+from tenants.models import Tenant
 from tenants.rollout.crew import Event
 from tenants.rollout.planning import Options
 from tenants.rollout.run import Report
 from tenants.rollout.run import run as rollout
 from tenants.rollout.waves import Pace, Share
-from tenants.seams import cell_spec, find_tenant, record_for
+from tenants.seams import cell_spec, find_cell, find_tenant, record_for, spec_for
 from tests.tenants.appliers import applying
 from tests.tenants.conftest import EU, HOME, onboard, silent
 from tests.tenants.migrating.shelf import APP, ShelfApp
@@ -70,10 +78,23 @@ class Place:
         create_cell(
             self.cell, mode=mode, regions=regions, policy=policy, actor="test", progress=silent
         )
+        if policy == "active_passive":
+            # Nobody grants leases here.
+            with cells.administrator(deployment(), HOME, cell_spec(self.cell).database) as session:
+                session.execute("UPDATE fabric.gate SET valid_until = 'infinity'")
         self.slugs = [
             onboard(f"{self.cell}-{n}", mode, cell=self.cell).slug for n in range(tenants)
         ]
         self.regions = regions
+
+    def remove(self) -> None:
+        """Nobody of other tests is placed here, and no server works for it any more."""
+        Cell.objects.filter(name=self.cell).update(state=Cell.State.PROVISIONING)
+        spec = spec_for(find_cell(self.cell))
+        for tenant in Tenant.objects.filter(cell=self.cell):
+            forget(tenant, using=control_writer_alias())
+        connections.close_all()
+        discard(spec)
 
     @property
     def tenants(self) -> list[TenantRecord]:
@@ -81,8 +102,11 @@ class Place:
 
 
 @pytest.fixture
-def place(control: Deployment, shelf: ShelfApp, replicating: None) -> Callable[..., Place]:
+def place(
+    control: Deployment, shelf: ShelfApp, replicating: None
+) -> Iterator[Callable[..., Place]]:
     """`place(mode, regions=…, tenants=…)`: made before the test adds migrations."""
+    made: list[Place] = []
 
     def make(
         mode: str = "schema",
@@ -90,9 +114,12 @@ def place(control: Deployment, shelf: ShelfApp, replicating: None) -> Callable[.
         tenants: int = 2,
         policy: str = "active_active",
     ) -> Place:
-        return Place(mode, regions or [HOME], tenants, policy)
+        made.append(Place(mode, regions or [HOME], tenants, policy))
+        return made[-1]
 
-    return make
+    yield make
+    for each in made:
+        each.remove()
 
 
 def migrate(*words: str) -> dict[str, Any]:

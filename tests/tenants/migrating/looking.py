@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -38,6 +40,24 @@ def by_hand(tenant: TenantRecord, statement: str, *params: Any, region: str) -> 
     with owner(tenant.cell, region) as session:
         session.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(tenant.schema)))
         session.execute(statement.encode(), params or None)
+
+
+@contextmanager
+def out_of_reach(cell: str, region: str) -> Iterator[None]:
+    """The replica takes no connection, and those of the tables' owner are cut off."""
+    database = cell_spec(cell).database
+    allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    cut = (
+        "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
+        " WHERE datname = %s AND usename = %s"
+    )
+    with cells.administrator(deployment(), region) as admin:
+        admin.execute(allow.format(sql.Identifier(database), sql.SQL("false")))
+        admin.execute(cut, (database, OWNER_ROLE))
+        try:
+            yield
+        finally:
+            admin.execute(allow.format(sql.Identifier(database), sql.SQL("true")))
 
 
 def columns(tenant: TenantRecord, region: str, table: str = "shelf_book") -> set[str]:

@@ -6,7 +6,12 @@ import importlib
 import shutil
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+
+from django.db import connections
 
 from tenants.isolation import blueprint
 
@@ -55,6 +60,33 @@ INSTALLED_APPS = [*INSTALLED_APPS, "shelf"]
 """
 
 
+# For a `RunPython` in the middle of a run: what happens at the same time, elsewhere.
+MEANWHILE = """
+def meanwhile(apps, schema_editor):
+    from tests.tenants.migrating.shelf import happen
+    happen()
+"""
+_meanwhile: list[Callable[[], object]] = []
+
+
+def happen() -> None:
+    """The first time: what was given to `ShelfApp.meanwhile`, in a thread, to its end."""
+    while _meanwhile:
+        in_a_thread(_meanwhile.pop())
+
+
+def in_a_thread(work: Callable[[], object]) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(_alone, work).result()
+
+
+def _alone(work: Callable[[], object]) -> None:
+    try:
+        work()
+    finally:
+        connections.close_all()  # this thread's
+
+
 class ShelfApp:
     """`folder` is on `sys.path` while the app is installed."""
 
@@ -68,8 +100,24 @@ class ShelfApp:
         (self.migrations / "__init__.py").write_text("")
         self.reset()
 
+    def meanwhile(self, work: Callable[[], object]) -> None:
+        """Done when a migration calls `meanwhile`."""
+        _meanwhile.append(work)
+
+    @contextmanager
+    def without(self, name: str) -> Iterator[None]:
+        """The code is an older one."""
+        path = self.migrations / f"{name}.py"
+        text = path.read_text()
+        path.unlink()
+        self._reload()
+        yield
+        path.write_text(text)
+        self._reload()
+
     def reset(self) -> None:
         """As the first version of the app was."""
+        _meanwhile.clear()
         for path in self.migrations.glob("0*.py"):
             path.unlink()
         (self.migrations / "0001_initial.py").write_text(_FIRST)

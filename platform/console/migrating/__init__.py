@@ -1,0 +1,1 @@
+"""Runs of `cell migrate` in the console."""
