@@ -48,7 +48,8 @@ class FileStore:
 
 @dataclass(frozen=True, slots=True)
 class RegionSite:
-    """One region's servers. `node` (1..31) is its number in stamps and sequences."""
+    """One region's servers. `node` (1..31) is its number in stamps and sequences. `pooler`: a
+    transaction pooler in front of `postgres`, for the application's sessions in cells."""
 
     name: str
     country: str
@@ -59,6 +60,7 @@ class RegionSite:
     valkey: Endpoint
     map_dir: Path
     files: FileStore = FileStore()
+    pooler: Endpoint | None = None
 
     @property
     def web_url(self) -> str:
@@ -116,9 +118,22 @@ class Deployment:
             return site.postgres
         return self.links[seen_from, region]
 
+    def application_endpoint(self, region: str, *, seen_from: str | None = None) -> Endpoint:
+        """Where the application works in `region`'s cells: behind the pooler, if there is one."""
+        pooler = self.region(region).pooler
+        if pooler is not None and seen_from in (None, region):
+            return pooler
+        return self.postgres_endpoint(region, seen_from=seen_from)
+
     def dsn(self, region: str, database: str, role: str, *, seen_from: str | None = None) -> str:
         """A libpq URI for `role` on `database` in `region`, as reached from `seen_from`."""
-        at = self.postgres_endpoint(region, seen_from=seen_from)
+        return self._dsn(self.postgres_endpoint(region, seen_from=seen_from), database, role)
+
+    def application_dsn(self, region: str, database: str, *, seen_from: str | None = None) -> str:
+        """The application's own, by the way that it takes to a cell."""
+        return self._dsn(self.application_endpoint(region, seen_from=seen_from), database, APP_ROLE)
+
+    def _dsn(self, at: Endpoint, database: str, role: str) -> str:
         password = quote(self.password(role), safe="")
         return f"postgresql://{role}:{password}@{at.host}:{at.port}/{database}"
 
@@ -178,6 +193,7 @@ def parse(document: Mapping[str, Any], secrets: Mapping[str, Any], *, base: Path
             valkey=Endpoint(**entry["valkey"]),
             map_dir=base / entry["map_dir"],
             files=_file_store(entry.get("files") or {"folder": f"files/{entry['name']}"}, base),
+            pooler=Endpoint(**entry["pooler"]) if entry.get("pooler") else None,
         )
         for entry in document["regions"]
     }

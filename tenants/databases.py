@@ -117,7 +117,9 @@ def register(
 ) -> None:
     """Make the alias known to Django. Other threads may be walking the old table: replace it."""
     where = deployment()
-    at = where.postgres_endpoint(region, seen_from=settings.MERIDIAN_REGION)
+    in_cell = place is not None and role == APP_ROLE
+    endpoint = where.application_endpoint if in_cell else where.postgres_endpoint
+    at = endpoint(region, seen_from=settings.MERIDIAN_REGION)
     with _registering:
         if alias in connections.settings:
             return

@@ -14,7 +14,7 @@ from django.conf import settings as django_settings
 
 from regions import cells
 from regions.current import deployment
-from regions.deployment import APP_ROLE, CONTROL_CELL
+from regions.deployment import CONTROL_CELL
 from regions.models import Cell
 from regions.topology import CellSpec, TenancyMode
 from tenants.databases import CONTROL_ALIAS
@@ -92,7 +92,7 @@ def _examine_replica(
         report.add(role.NAME, where, role.check(administrator, where))
         report.add(catalog.NAME, where, catalog.check(administrator, where))
         shape = drift.read(administrator, [schema for schema, _ in schemas])
-    dsn = place.dsn(region, spec.database, APP_ROLE, seen_from=django_settings.MERIDIAN_REGION)
+    dsn = place.application_dsn(region, spec.database, seen_from=django_settings.MERIDIAN_REGION)
     with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as application:
         report.add(pooler.NAME, where, pooler.check(application, where))
         report.add(logs.NAME, where, logs.check(application, where))
