@@ -1,21 +1,29 @@
-"""Fixtures that the whole suite shares, and its order: pure, then PostgreSQL, then fleet."""
+"""Fixtures that the whole suite shares, and its order: pure, then PostgreSQL, then fleet.
+
+With several workers (`-n … --dist loadgroup`) a group stays in one of them, in the same order as
+without: tests share tenants and servers, which makes an order that changes from run to run a
+source of failures that nobody can repeat.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from regions.deployment import ADMIN_ROLE, Deployment
 
 pytest_plugins = ["pytester", "testkit.plugin"]
 
-# How long an example takes is the machine's affair.
-settings.register_profile("suite", deadline=None)
-settings.load_profile("suite")
-
 ORDER = {"postgres": 1, "fleet": 2}
+# About half of the time goes into the tests that lie directly here.
+HALF = Path(__file__).parent / "tenants"
+
+# How long an example takes is the machine's affair.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -26,6 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name, mark in (("deployment", "postgres"), ("fleet", "fleet")):
             if name in fixtures:
                 item.add_marker(mark)
+        item.add_marker(pytest.mark.xdist_group("tenants" if item.path.parent == HALF else "rest"))
     items.sort(
         key=lambda item: max((ORDER.get(mark.name, 0) for mark in item.iter_markers()), default=0)
     )

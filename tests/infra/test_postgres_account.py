@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -32,8 +33,7 @@ def test_root_hands_it_to_an_unprivileged_account() -> None:
 def test_a_closed_folder_on_the_way_is_noticed(tmp_path: Path) -> None:
     inner = tmp_path / "closed" / "inner"
     inner.mkdir(parents=True)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o711)
+    _let_others_through(tmp_path)
     inner.parent.chmod(0o700)
     assert not STRANGER.may_enter(inner)
     inner.parent.chmod(0o711)
@@ -72,8 +72,7 @@ def test_a_closed_state_folder_moves_data_and_a_closed_clone_the_binaries(
 ) -> None:
     state = tmp_path / "home" / "state"
     state.mkdir(parents=True)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o711)
+    _let_others_through(tmp_path)
     state.parent.chmod(0o700)
     monkeypatch.setattr(placement, "HAVENS", tmp_path)
     monkeypatch.setattr(
@@ -112,3 +111,10 @@ def test_a_haven_of_somebody_else_is_refused(
     os.chown(haven, 54321, 54321)
     with pytest.raises(FleetError, match="belongs to another user"):
         place(tmp_path, {})
+
+
+def _let_others_through(folder: Path) -> None:
+    """Up to the first folder that anybody may pass anyway."""
+    while not folder.stat().st_mode & stat.S_IXOTH:
+        folder.chmod(0o711)
+        folder = folder.parent

@@ -77,7 +77,7 @@ def test_only_the_tenants_that_were_asked_for(tenants):
     Tenant.objects.filter(slug=shared.slug).update(state="suspended")
     try:
         active, _ = execute("--all", "--cell", shared.cell, "--", "check")
-        closed, _ = execute("--all", "--state", "suspended", "--", "check")
+        closed, _ = execute("--all", "--cell", shared.cell, "--state", "suspended", "--", "check")
     finally:
         Tenant.objects.filter(slug=shared.slug).update(state="active")
     assert shared.slug not in {entry["tenant"] for entry in active["tenants"]}

@@ -66,6 +66,7 @@ def test_each_statement_has_the_whole_time(hasty: TenantRecord):
 
 def test_executemany_and_results_are_as_without_a_limit(hasty: TenantRecord):
     with tenant_scope(hasty), connections[cell_alias(hasty.cell)].cursor() as cursor:
+        cursor.execute("DELETE FROM desk_ticket_tags")
         cursor.execute("DELETE FROM desk_tag")
         cursor.executemany("INSERT INTO desk_tag (name) VALUES (%s)", [["a"], ["b"]])
         assert cursor.rowcount == 2
