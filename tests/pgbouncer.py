@@ -20,7 +20,7 @@ import psycopg
 from infra.fleet.state import REPOSITORY
 from infra.postgres.account import Account, server_account
 from regions.deployment import APP_ROLE, Deployment
-from tests.ports import is_free
+from testkit.ports import is_free
 from tests.settings import TEST_GUARD
 
 KEPT = REPOSITORY / ".pgbouncer"

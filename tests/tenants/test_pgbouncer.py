@@ -26,13 +26,13 @@ from tenants.context import tenant_scope
 from tenants.databases import cell_alias
 from tenants.directory import TenantRecord
 from tenants.doctor import pooler as doctor
+from testkit.control import forget_maps, publish_maps
 from tests.pgbouncer import NoPgBouncer, find, pooling
 from tests.settings import TEST_PLAN
 from tests.tenants.attacks.conftest import theirs
 from tests.tenants.attacks.test_session import LEFTOVERS, state
 from tests.tenants.conftest import HOME
 from tests.tenants.web.servers import web
-from tests.tenants.workers import forget_maps, publish_maps
 
 Pair = tuple[TenantRecord, TenantRecord]
 Tenants = dict[str, Pair]
