@@ -51,6 +51,7 @@ class Cell(models.Model):
     mode = models.CharField(max_length=10, choices=Mode)
     policy = models.CharField(max_length=20, choices=Policy)
     state = models.CharField(max_length=20, choices=State, default=State.PROVISIONING)
+    has_seed = models.BooleanField(default=False, help_text="Its tenants start with rows.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -26,11 +26,13 @@ OWN_CELL = re.compile(r"d-[0-9a-f]{12}")
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The cell, whether it must be made first, and the residency policy that chose it."""
+    """The cell, whether it must be made first, and the residency policy that chose it. `seeded`:
+    a tenant of it starts with rows."""
 
     spec: CellSpec
     new: bool
     residency: str
+    seeded: bool = False
 
 
 def choose(
@@ -63,7 +65,7 @@ def choose(
         if candidates:
             best = min(candidates, key=lambda cell: cell.state != Cell.State.READY)
             new = best.state != Cell.State.READY
-            return Placement(spec_for(best), new=new, residency=text)
+            return Placement(spec_for(best), new=new, residency=text, seeded=best.has_seed)
         name = _free_name(_family(text, mode), using=using)
     return Placement(CellSpec(name, wanted_mode, wanted, lawful), new=True, residency=text)
 
@@ -161,7 +163,7 @@ def _given_cell(
         raise InvalidRequest(f"Cell {name!r} is dedicated and has its tenant already.")
     text = residency_text or _default_residency(spec.regions)
     require_lawful(text, spec.regions)
-    return Placement(spec, new=False, residency=text)
+    return Placement(spec, new=False, residency=text, seeded=row.has_seed)
 
 
 def _default_residency(regions: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from regions.current import deployment
 from regions.replication import capture, transport
 from regions.topology import CellSpec
 from tenants.directory import TenantRecord
-from tenants.isolation import blueprint, extensions, hardening, quota, tenancy
+from tenants.isolation import blueprint, counters, extensions, hardening, quota, seed, tenancy
 from tenants.isolation.catalog import REFERENCE_TABLES, read_open_counters, read_tables
 from tenants.isolation.migrating import is_fresh, migrate
 from tenants.isolation.owner import Connection, owner, run_all
@@ -74,6 +74,10 @@ class Isolation(ABC):
     @abstractmethod
     def prepare_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
         """Everything that a tenant needs in its cell, in each replica."""
+
+    def has_seed(self, region: str) -> bool:
+        """Whether a new tenant must be given rows, because its tables were made before it came."""
+        return False
 
     @abstractmethod
     def remove_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
@@ -138,7 +142,9 @@ class Isolation(ABC):
             if schema != "public":
                 name = sql.Identifier(schema)
                 connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
-            migrate(connection, self.spec, region, recording, schema=schema, tenant=tenant)
+            whose = tenant or seed.record(self.spec)
+            migrate(connection, self.spec, region, recording, schema=schema, tenant=whose)
+            counters.leave_behind(connection, schema)
             protect(connection, schema, owned_by)
         if not fresh:
             return None

@@ -14,7 +14,7 @@ from regions.deployment import OWNER_ROLE
 from regions.replication import reference_ids
 from regions.topology import CellSpec
 from tenants.context import tenant_scope
-from tenants.databases import register_cell
+from tenants.databases import pinned_to, register_cell
 from tenants.directory import TenantRecord
 from tenants.isolation.owner import Connection
 from tenants.isolation.recording import Recording
@@ -28,12 +28,12 @@ def migrate(
     recording: Recording,
     *,
     schema: str,
-    tenant: TenantRecord | None,
+    tenant: TenantRecord,
 ) -> None:
-    """`tenant` is the schema's owner; None where tenants share tables. What Django does is added
-    to `recording`."""
+    """`tenant` is the schema's owner; the cell's seed where tenants share tables. What Django does
+    is added to `recording`."""
     alias = register_cell(spec, region, OWNER_ROLE)
-    with tenant_scope(tenant):
+    with tenant_scope(tenant), pinned_to(alias):
         try:
             with recording.of_django(connections[alias]):
                 _run(alias)
@@ -61,7 +61,7 @@ def _run(alias: str) -> None:
 
 
 def announce(alias: str) -> None:
-    """Django's own handlers of `post_migrate` make content types and permissions."""
+    """What handlers of `post_migrate` do: Django's own make content types and permissions."""
     for config in apps.get_app_configs():
         if config.label in tenant_labels() and config.models_module is not None:
             post_migrate.send(

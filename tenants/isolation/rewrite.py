@@ -8,17 +8,21 @@ already does is left alone: running it again after a migration handles only what
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from uuid import UUID
 
 from tenants.isolation.catalog import Constraint, Index, Table
 
 TENANT_COLUMN = "tenant_id"
+
+# Whose rows those are that a table had before it was shared (`seed.py`).
+SEED = UUID("5eed5eed-0000-4000-8000-000000000000")
 
 # Parsed, not verified: the policy's WITH CHECK verifies the signature, once a statement.
 _CLAIMED = "nullif(split_part(current_setting('meridian.context', true), '.', 1), '')::uuid"
 
 ADD_TENANT = (
     f"ALTER TABLE {{table}} ADD COLUMN IF NOT EXISTS {TENANT_COLUMN} uuid NOT NULL"
-    f" DEFAULT {_CLAIMED}"
+    f" DEFAULT '{SEED}', ALTER COLUMN {TENANT_COLUMN} SET DEFAULT {_CLAIMED}"
 )
 
 # Access methods that take one column only, and which do the same with the tenant in front.

@@ -13,6 +13,7 @@ from psycopg import sql
 from regions import cells
 from regions.current import deployment
 from tenants.directory import TenantRecord
+from tenants.isolation import seed
 from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress, forget_changes
 from tenants.isolation.catalog import read_tables
 from tenants.isolation.owner import Connection
@@ -27,6 +28,10 @@ class Shared(Isolation):
 
     def prepare_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
         """Nothing: the tables are there, and the policies know every tenant."""
+
+    def has_seed(self, region: str) -> bool:
+        with cells.administrator(deployment(), region, self.spec.database) as administrator:
+            return seed.has_rows(administrator)
 
     def remove_tenant(self, tenant: TenantRecord, progress: Progress) -> None:
         """Delete in each replica by itself: an erasure must not wait in a change log. What was

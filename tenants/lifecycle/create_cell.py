@@ -71,7 +71,8 @@ def make(
                 discard(spec)
                 raise
             cell.state = ready_as
-            cell.save(using=using, update_fields=["state"])
+            cell.has_seed = isolation_of(spec).has_seed(spec.regions[0])
+            cell.save(using=using, update_fields=["state", "has_seed"])
     return cell
 
 

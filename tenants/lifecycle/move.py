@@ -167,6 +167,7 @@ def _prepare(tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress) 
         clear(tenant, plan.target, progress=progress)
     with open_side(tenant, plan.target) as new:
         new.isolation.prepare_tenant(new.tenant, _share(progress, 30, 45))
+        new.empty()
     carried_at = datetime.now(UTC) - CLOCKS_DIFFER
     files.carry(tenant.id, home_of(plan.source), home_of(plan.target))
     return carried_at

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import psycopg
 from django.conf import settings
+from psycopg import sql
 
 from regions import cells
 from regions.current import deployment
@@ -19,6 +20,7 @@ from tenants.directory import TenantRecord
 from tenants.errors import MoveFailed
 from tenants.isolation import fence
 from tenants.isolation.base import Isolation
+from tenants.isolation.catalog import read_tables
 from tenants.isolation.modes import isolation_of
 from tenants.isolation.owner import Connection, owner
 from tenants.models import Tenant
@@ -51,6 +53,18 @@ class Side:
         )
         with psycopg.connect(dsn, connect_timeout=5) as connection:
             yield connection
+
+    def empty(self) -> None:
+        """Of the rows that a tenant starts with: it brings its own. Nobody has captured them."""
+        if self.spec.mode is TenancyMode.SHARED:
+            return
+        for session in self.sessions.values():
+            tables = read_tables(session, self.tenant.schema)
+            with session.transaction():
+                session.execute("SET LOCAL session_replication_role = replica")
+                for table in tables:
+                    name = sql.Identifier(table.schema, table.name)
+                    session.execute(sql.SQL("DELETE FROM {}").format(name))
 
     def freeze(self) -> None:
         """Nothing is read or written for the tenant in any replica when this returns."""

@@ -29,6 +29,7 @@ from tenants.lifecycle.claim import claim
 from tenants.lifecycle.create_cell import furnish, make
 from tenants.lifecycle.register import forget, register, register_at_once, take_over
 from tenants.lifecycle.request import Request
+from tenants.lifecycle.sow import sow
 from tenants.lifecycle.states import set_state
 from tenants.lifecycle.usable import wait_until_usable
 from tenants.limits.plans import find_plan
@@ -101,8 +102,8 @@ class _Run:
         self.progress(f"cell {placement.spec.name}", 5)
         if placement.new and placement.spec.mode is not TenancyMode.DEDICATED:
             self._refuse_taken()
-            make(placement.spec, actor=self.actor, progress=self.progress)
-            placement = replace(placement, new=False)
+            cell = make(placement.spec, actor=self.actor, progress=self.progress)
+            placement = replace(placement, new=False, seeded=cell.has_seed)
         try:
             tenant = register_at_once(self.request, placement, actor=self.actor, using=self.using)
         except IntegrityError:
@@ -142,6 +143,9 @@ class _Run:
             if placement.new:
                 make(placement.spec, actor=self.actor, progress=self.progress)
             isolation_of(placement.spec).prepare_tenant(record_for(tenant), self.progress)
+            if tenant.cell.has_seed:
+                self.progress("the rows that it starts with", 60)
+                sow(record_for(tenant), placement.spec)
         except STOPPED as error:
             raise ProvisioningFailed(
                 f"Onboarding {tenant.slug!r} stopped: {one_line(error)} "

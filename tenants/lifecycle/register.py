@@ -28,6 +28,8 @@ def register_at_once(
     mode = placement.spec.mode
     with transaction.atomic(using=using):
         if mode is TenancyMode.SHARED:
+            if placement.seeded:
+                return None
             return _register(request, placement, actor=actor, using=using)
         spare = _take_spare(placement, using=using)
         if spare is None:

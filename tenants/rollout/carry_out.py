@@ -131,9 +131,8 @@ class Carrier:
         others = list(regions)
         if not catching_up:
             home = writer_of(unit.spec, sessions)
-            rows.change(
-                unit, part, self._sessions.alias(unit.spec, home), self._manner.lock_timeout
-            )
+            alias = self._sessions.alias(unit.spec, home)
+            rows.change(unit, part, home, alias, self._manner.lock_timeout)
             others.remove(home)
             if others:
                 rows.wait_until_everywhere(unit, sessions, home, others)

@@ -17,6 +17,7 @@ from django.db.migrations.state import ProjectState
 
 from tenants.errors import InvalidRequest
 from tenants.labels import tenant_labels
+from tenants.rollout.handlers import with_handlers
 from tenants.rollout.renamed import with_content_types
 from tenants.rollout.steps import Part, divide
 
@@ -98,7 +99,17 @@ class Graph:
             first = operations_done(progress, migration)
             if until is None or first < stop or (migration.app_label, migration.name) in until:
                 plan.append((migration, first, stop))
-        return divide(plan, self._state(progress))
+        parts = divide(plan, self._state(progress))
+        if until is None:
+            return with_handlers(parts)
+        for part in parts:
+            for migration in [
+                each for each in part.completes if (each.app_label, each.name) not in until
+            ]:
+                # Its operations are done there, and what comes after them is not.
+                part.completes.remove(migration)
+                part.reaches = (migration, len(migration.operations))
+        return parts
 
     @property
     def fingerprint(self) -> str:

@@ -6,6 +6,7 @@ that the SQL brings what isolation and capture need.
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 from django.db import connections, transaction
@@ -13,12 +14,19 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tenants.context import tenant_scope
 from tenants.databases import pinned_to
+from tenants.isolation import seed
 from tenants.isolation.base import protect
+from tenants.isolation.catalog import REFERENCE_TABLES
 from tenants.isolation.migrating import announce
 from tenants.isolation.owner import Connection
 from tenants.isolation.recording import Overheard, Recording, Script
 from tenants.rollout.steps import Part
 from tenants.rollout.units import Unit
+
+# Of what handlers write, what is the same for every tenant. The rest comes later, once a tenant.
+_ABOUT_CODE = re.compile(
+    rf'(INSERT INTO|UPDATE|DELETE FROM) "({"|".join(sorted(REFERENCE_TABLES))})"'
+)
 
 
 def render(unit: Unit, part: Part, alias: str, *, last: bool, lock_timeout: float) -> Script:
@@ -32,12 +40,13 @@ def render(unit: Unit, part: Part, alias: str, *, last: bool, lock_timeout: floa
         with structure.of_django(connection):
             run_operations(connection, part)
         if last:
-            with rows.of_django(connection):
+            whose = unit.tenant or seed.record(unit.spec)
+            with rows.of_django(connection), tenant_scope(whose):
                 announce(alias)
         session = cast(Connection, Overheard(connection.connection, own))
         protect(session, unit.schema, unit.tenant_id)
         transaction.set_rollback(True, using=alias)
-    again = [_if_absent(text) for text in rows.statements]
+    again = [_if_absent(text) for text in rows.statements if _ABOUT_CODE.match(text)]
     text = ";\n".join([*structure.statements, *again, *own.statements])
     return Script(text, unit.schema, unit.tenant_id)
 

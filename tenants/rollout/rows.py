@@ -7,38 +7,39 @@ row-level security admits its rows and no other's, and the fabric carries what c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from django.db import Error, connections, transaction
 
 from regions.replication.settle import settle
 from tenants.context import tenant_scope
-from tenants.databases import control_writer_alias, pinned_to
+from tenants.databases import pinned_to
 from tenants.directory import TenantRecord
 from tenants.errors import MigrationFailed
+from tenants.isolation import seed
 from tenants.isolation.owner import Connection
+from tenants.isolation.rewrite import SEED
 from tenants.rollout.marks import marks_of, record_statement, tenant_mark
 from tenants.rollout.render import run_operations
+from tenants.rollout.sharers import everybody
 from tenants.rollout.steps import Part
-from tenants.rollout.survey import tenants_of
 from tenants.rollout.units import Unit
 
 ARRIVAL_SECONDS = 60.0
 
 
-def change(unit: Unit, part: Part, alias: str, lock_timeout: float) -> None:
-    """In shared tables each tenant has a transaction of its own. Raises MigrationFailed, naming
-    those for whom it failed, when it is done for all others."""
+def change(unit: Unit, part: Part, home: str, alias: str, lock_timeout: float) -> None:
+    """In shared tables each tenant has a transaction of its own: the seed first, so that whoever
+    comes from then on has the change. Raises MigrationFailed, naming those for whom it failed, when
+    it is done for all others."""
     if not unit.shared:
         _change_for(unit.tenant, part, alias, marks_of(part), lock_timeout)
         return
     failed: dict[str, BaseException] = {}
-    done = _marked(alias)
-    tried: set[UUID] = set()
-    # Until nobody has come into the cell meanwhile.
-    while waiting := [tenant for tenant in _sharers_now(unit) if tenant.id not in tried]:
-        for tenant in waiting:
-            tried.add(tenant.id)
+    total = 0
+    for group in everybody(unit, home):
+        done = _marked(alias)
+        total += len(group)
+        for tenant in group:
             mark = tenant_mark(part, tenant.id)
             if mark in done:
                 continue
@@ -49,7 +50,7 @@ def change(unit: Unit, part: Part, alias: str, lock_timeout: float) -> None:
     if failed:
         named = ", ".join(list(failed)[:10])
         raise MigrationFailed(
-            f"the rows of {len(failed)} of {len(tried)} tenants could not be changed "
+            f"the rows of {len(failed)} of {total} tenants could not be changed "
             f"({named}); the others' are"
         ) from next(iter(failed.values()))
     _run(alias, marks_of(part))
@@ -78,6 +79,8 @@ def _change_for(
             if part.atomic:
                 with transaction.atomic(using=alias), connection.cursor() as cursor:
                     cursor.execute(f"SET LOCAL lock_timeout = '{int(lock_timeout * 1000)}ms'")
+                    if tenant is not None and tenant.id == SEED:
+                        cursor.execute(seed.KEEP_COPIERS_OUT)
                     run_operations(connection, part)
                     cursor.execute(";\n".join(marks))
             else:
@@ -86,11 +89,6 @@ def _change_for(
         except Error:
             connection.close()
             raise
-
-
-def _sharers_now(unit: Unit) -> list[TenantRecord]:
-    name = unit.spec.name
-    return tenants_of([name], using=control_writer_alias())[name]
 
 
 def _run(alias: str, statements: list[str]) -> None:

@@ -1,0 +1,1 @@
+"""Apps whose first migrations and `post_migrate` handlers write rows."""

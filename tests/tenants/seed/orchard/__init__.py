@@ -1,0 +1,1 @@
+"""A tenant app that brings rows."""
