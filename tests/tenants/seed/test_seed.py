@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 from uuid import uuid4
 
@@ -123,7 +124,7 @@ def test_onboarding_that_was_stopped_halfway_is_repeated_with_the_rows_once(
 ):
     slug = f"s{uuid4().hex[:8]}"
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr("tenants.lifecycle.provision.set_state", die)
+        patch.setattr(import_module("tenants.lifecycle.provision"), "set_state", die)
         onboard(slug, "shared", cell=cells["shared"])
     assert Tenant.objects.get(slug=slug).state == Tenant.State.PROVISIONING
     repeated = record_for(onboard(slug, "shared", cell=cells["shared"]))
