@@ -21,13 +21,20 @@ START_SECONDS = 60
 
 @contextmanager
 def web(
-    region: str, log: Path, interface: str, *, settings: str = "tests.tenants.web.settings"
+    region: str,
+    log: Path,
+    interface: str,
+    *,
+    settings: str = "tests.tenants.web.settings",
+    application: str = "",
+    threads: int = 8,
 ) -> Iterator[int]:
-    """One worker process; the port that it listens on. `interface`: wsgi or asgi."""
+    """One worker process; the port that it listens on. `interface`: wsgi or asgi; `application`:
+    another than the platform's own."""
     port = next(port for port in range(32_500, 33_000) if is_free(port))
     command = [sys.executable, "-m", "granian", "--interface", interface, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1"]
-    command += ["--blocking-threads", "8", "--no-ws"] if interface == "wsgi" else ["--ws"]
+    command += ["--blocking-threads", str(threads), "--no-ws"] if interface == "wsgi" else ["--ws"]
     environment = {
         **os.environ,
         "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'platform'}",
@@ -37,7 +44,7 @@ def web(
     with (
         log.open("ab") as output,
         subprocess.Popen(
-            [*command, f"config.{interface}:application"],
+            [*command, application or f"config.{interface}:application"],
             env=environment,
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from desk.models import Tag
 from tenants.context import current_tenant, current_tenant_or_none
 from tenants.errors import NoTenantError
+from tests.tenants.web import counted
 
 
 def names() -> list[str]:
@@ -128,4 +129,5 @@ urlpatterns = [
     path("failing", failing),
     path("writing", writing),
     path("whose", whose),
+    *counted.urlpatterns,
 ]
