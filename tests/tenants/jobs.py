@@ -10,6 +10,7 @@ from typing import Any
 
 from celery import shared_task
 from django.conf import settings
+from django.db import connection
 
 from desk.models import Tag
 from tenants.context import current_tenant
@@ -19,6 +20,21 @@ from tenants.context import current_tenant
 def note(name: str, *rest: Any) -> str:
     Tag.objects.get_or_create(name=name)
     return current_tenant().slug
+
+
+@shared_task
+def session(name: str) -> dict[str, Any]:
+    """Who worked, in which of PostgreSQL's sessions, and what it saw there."""
+    Tag.objects.get_or_create(name=name)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        server = cursor.fetchone()[0]
+    return {
+        "tenant": current_tenant().slug,
+        "process": os.getpid(),
+        "session": server,
+        "names": sorted(Tag.objects.values_list("name", flat=True)),
+    }
 
 
 @shared_task

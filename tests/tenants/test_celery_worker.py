@@ -73,6 +73,35 @@ def test_tasks_of_two_tenants_at_once_do_not_mix(running, shared_pair):
         assert mine == {f"mixed {number}" for number in range(parity, 40, 2)}
 
 
+def test_tasks_of_many_tenants_share_few_sessions_and_no_process_has_anothers(
+    running, tenants, deployment
+):
+    everyone = [tenant for pair in tenants.values() for tenant in pair]
+    sent = []
+    for _ in range(6):
+        for tenant in everyone:
+            with tenant_scope(tenant):
+                sent.append((tenant, jobs.session.delay(f"session-of {tenant.slug}")))
+    processes: dict[int, set[int]] = {}
+    for tenant, result in sent:
+        with tenant_scope(tenant):
+            found = result.get(timeout=PATIENCE)
+        assert found["tenant"] == tenant.slug
+        names = [name for name in found["names"] if name.startswith("session-of")]
+        assert names == [f"session-of {tenant.slug}"]
+        processes.setdefault(found["session"], set()).add(found["process"])
+    assert all(len(owners) == 1 for owners in processes.values()), processes
+    workers = {process for owners in processes.values() for process in owners}
+    with cells.administrator(deployment, "eu-west") as admin:
+        held = admin.execute(
+            "SELECT datname, count(*) FROM pg_stat_activity"
+            " WHERE usename = %s AND datname LIKE 'cell%%' AND application_name = %s GROUP BY 1",
+            [APP_ROLE, "meridian@eu-west"],
+        ).fetchall()
+    assert held
+    assert max(number for _, number in held) <= len(workers), "one a process and cell"
+
+
 def test_every_way_of_sending_carries_the_tenant(running, shared_pair):
     one, other = shared_pair
     with tenant_scope(one):

@@ -14,3 +14,5 @@ CELERY_BEAT_SCHEDULE = {
 MERIDIAN_TENANT_BEAT = {
     "pulse": {"task": "tests.tenants.jobs.pulse", "schedule": 4.0, "missed": "skip"},
 }
+# Fewer connections than tasks at once.
+MERIDIAN_POOL = {"per_database": 1, "wait_seconds": 20.0}
