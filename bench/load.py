@@ -10,6 +10,7 @@ import select
 import socket
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
@@ -18,6 +19,21 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 def get(host: str, path: str) -> bytes:
     """A GET request's bytes."""
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n\r\n".encode()
+
+
+def answer_all(port: int, requests: Iterable[bytes], *, connections: int = 4) -> None:
+    """Send each of `requests` once, `connections` at a time. Raises AssertionError unless all are
+    answered with 200."""
+    upcoming = iter(requests)
+
+    def work(_: int) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as link:
+            for request in upcoming:
+                link.sendall(request)
+                _receive(link)
+
+    with ThreadPoolExecutor(connections) as threads:
+        list(threads.map(work, range(connections)))
 
 
 def requests_per_second(
