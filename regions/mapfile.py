@@ -162,11 +162,12 @@ class Watched(Generic[T]):
         self._look_at = 0.0
         self._looking = threading.Lock()
 
-    def current(self) -> T:
-        """The newest good content; `empty` until there has been one."""
+    def current(self, *, fresh: bool = False) -> T:
+        """The newest good content; `empty` until there has been one. `fresh`: as the files are
+        now, for whoever has missed something in it."""
         now = time.monotonic()
-        first = not self._look_at
-        if now >= self._look_at and self._looking.acquire(blocking=first):
+        wait = fresh or not self._look_at
+        if (fresh or now >= self._look_at) and self._looking.acquire(blocking=wait):
             try:
                 self._look()
                 self._look_at = now + LOOK_SECONDS

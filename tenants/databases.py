@@ -138,12 +138,24 @@ def register(
 
 @contextmanager
 def together(alias: str) -> Iterator[None]:
-    """What is executed in the block, which must be in a transaction, is sent without waiting for
-    answers that nobody reads: one round trip. Errors are raised at the end."""
+    """What is executed in the block is sent without waiting for answers that nobody reads: one
+    round trip, and a transaction of its own where there is none. Errors are raised at the end."""
     connection = connections[alias]
     connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.pipeline():
-        yield
+    session = connection.connection
+    own = not connection.in_atomic_block
+    with connection.wrap_database_errors:
+        try:
+            with session.pipeline():
+                if own:
+                    session.execute("BEGIN")
+                yield
+                if own:
+                    session.execute("COMMIT")
+        except BaseException:
+            if own and not session.closed:
+                session.rollback()
+            raise
 
 
 def close(alias: str) -> None:

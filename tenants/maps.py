@@ -15,8 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from regions.current import deployment
 from regions.deployment import Deployment
 from regions.mapfile import Watched
-from regions.topology import Lease, Topology, parse_leases, parse_topology
-from tenants.directory import Directory, DirectoryFile
+from regions.topology import CellSpec, Lease, Topology, parse_leases, parse_topology
+from tenants.directory import Directory, DirectoryFile, TenantRecord
 
 
 class RegionMap:
@@ -35,6 +35,16 @@ class RegionMap:
 
     def directory(self) -> Directory:
         return self.directories.current()
+
+    def tenant_of(self, host: str) -> TenantRecord | None:
+        """Whose host it is. One that is unknown may have been published just now."""
+        known = self.directories.current().by_host.get(host)
+        return known or self.directories.current(fresh=True).by_host.get(host)
+
+    def cell(self, name: str) -> CellSpec | None:
+        """The same for a cell."""
+        known = self._topology.current().cells.get(name)
+        return known or self._topology.current(fresh=True).cells.get(name)
 
     def topology(self) -> Topology:
         return self._topology.current()

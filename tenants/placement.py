@@ -11,13 +11,16 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
 
 from regions import residency
 from regions.current import deployment
-from regions.models import Cell
+from regions.models import Cell, Replica
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from tenants.errors import InvalidRequest
-from tenants.seams import find_cell, spec_for
+from tenants.models import Tenant
+from tenants.seams import unknown_cell
 
 NAME = re.compile(r"^[a-z](-?[a-z0-9])*$")
 MAX_NAME = 40
@@ -56,16 +59,14 @@ def choose(
     if wanted_mode is TenancyMode.DEDICATED:
         name = own_cell_name()
     else:
-        cells = Cell.objects.using(using).prefetch_related("replicas")
         candidates = [
-            cell
-            for cell in cells.filter(mode=mode, policy=wanted).exclude(state=Cell.State.SPARE)
-            if set(cell.region_names) == set(lawful)
+            (state != Cell.State.READY, spec, seeded)
+            for spec, state, seeded in _registered(using, cell__mode=mode, cell__policy=wanted)
+            if state != Cell.State.SPARE and set(spec.regions) == set(lawful)
         ]
         if candidates:
-            best = min(candidates, key=lambda cell: cell.state != Cell.State.READY)
-            new = best.state != Cell.State.READY
-            return Placement(spec_for(best), new=new, residency=text, seeded=best.has_seed)
+            new, spec, seeded = min(candidates, key=lambda candidate: candidate[0])
+            return Placement(spec, new=new, residency=text, seeded=seeded)
         name = _free_name(_family(text, mode), using=using)
     return Placement(CellSpec(name, wanted_mode, wanted, lawful), new=True, residency=text)
 
@@ -149,9 +150,11 @@ def _given_cell(
     *,
     using: str,
 ) -> Placement:
-    row = find_cell(name, using=using)
-    spec = spec_for(row)
-    if row.state != Cell.State.READY:
+    found = _registered(using, cell=name)
+    if not found:
+        raise unknown_cell(name, using=using)
+    ((spec, state, seeded),) = found
+    if state != Cell.State.READY:
         raise InvalidRequest(f"Cell {name!r} is not ready yet.")
     if spec.mode is not mode:
         raise InvalidRequest(f"Cell {name!r} is of mode {spec.mode}, not {mode}.")
@@ -159,11 +162,31 @@ def _given_cell(
         raise InvalidRequest(f"Cell {name!r} is {spec.policy}, not {policy}.")
     if regions is not None and set(regions) != set(spec.regions):
         raise InvalidRequest(f"Cell {name!r} is in {', '.join(spec.regions)}.")
-    if mode is TenancyMode.DEDICATED and row.tenants.using(using).exclude(state="erased").exists():
+    if mode is TenancyMode.DEDICATED and _has_tenant(name, using=using):
         raise InvalidRequest(f"Cell {name!r} is dedicated and has its tenant already.")
     text = residency_text or _default_residency(spec.regions)
     require_lawful(text, spec.regions)
-    return Placement(spec, new=False, residency=text, seeded=row.has_seed)
+    return Placement(spec, new=False, residency=text, seeded=seeded)
+
+
+def _registered(using: str, **where: Any) -> list[tuple[CellSpec, str, bool]]:
+    """Cells, their states, and whether they have a seed; by name, in one query: the registry may
+    be an ocean away."""
+    rows = Replica.objects.using(using).filter(**where).order_by("cell", "priority", "region")
+    wanted = ("cell__name", "cell__mode", "cell__policy", "cell__state", "cell__has_seed")
+    found = []
+    for (name, mode, policy, state, seeded), replicas in groupby(
+        rows.values_list(*wanted, "region"), key=lambda row: row[:5]
+    ):
+        regions = tuple(row[5] for row in replicas)
+        spec = CellSpec(name, TenancyMode(mode), WritePolicy(policy), regions)
+        found.append((spec, state, seeded))
+    return found
+
+
+def _has_tenant(cell: str, *, using: str) -> bool:
+    tenants = Tenant.objects.using(using).filter(cell=cell)
+    return tenants.exclude(state=Tenant.State.ERASED).exists()
 
 
 def _default_residency(regions: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ belongs to no region, reads the control database.
 from __future__ import annotations
 
 import time
+from uuid import UUID
 
 from django.conf import settings
 
@@ -40,6 +41,21 @@ def record_for(tenant: Tenant) -> TenantRecord:
         hosts=tuple(domain.host for domain in hosts),
         plan=tenant.plan.name,
         limits=resolve(tenant.plan.limits, tenant.limits),
+    )
+
+
+def unborn(id_: UUID, slug: str, own_schema: str, spec: CellSpec) -> TenantRecord:
+    """Whoever will live in a place that is being made, or unmade, as isolation knows him."""
+    return TenantRecord(
+        id=id_,
+        slug=slug,
+        cell=spec.name,
+        mode=spec.mode.value,
+        schema=own_schema if spec.mode is TenancyMode.SCHEMA else "public",
+        state="unborn",
+        residency="",
+        token_generation=0,
+        hosts=(),
     )
 
 
@@ -78,9 +94,14 @@ def find_cell(name: str, *, using: str = CONTROL_ALIAS) -> Cell:
     cells = Cell.objects.using(using).prefetch_related("replicas")
     cell = cells.filter(name=name).first()
     if cell is None:
-        known = ", ".join(cells.values_list("name", flat=True)) or "none"
-        raise UnknownCell(f"No cell is called {name!r}. Cells: {known}.")
+        raise unknown_cell(name, using=using)
     return cell
+
+
+def unknown_cell(name: str, *, using: str) -> UnknownCell:
+    """The error that names the cells that are there."""
+    known = ", ".join(Cell.objects.using(using).values_list("name", flat=True)) or "none"
+    return UnknownCell(f"No cell is called {name!r}. Cells: {known}.")
 
 
 class ControlDirectory:

@@ -94,10 +94,11 @@ def ready() -> HttpResponse:
 def tenant_health(request: HttpRequest) -> HttpResponse:
     """200 when the tenant of the Host header is active and its cell is served here."""
     known = region_map()
-    tenant = known.directory().by_host.get(host_of(request))
+    # Who asks waits for news.
+    tenant = known.directories.current(fresh=True).by_host.get(host_of(request))
     if tenant is None:
         return _status(404, "unknown host")
-    cell = known.topology().cells.get(tenant.cell)
+    cell = known.cell(tenant.cell)
     if cell is None or here() not in cell.regions:
         return _status(421, "not served here", tenant=tenant.slug)
     if tenant.state != "active":

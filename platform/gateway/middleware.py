@@ -94,7 +94,7 @@ def resolve(request: HttpRequest) -> tuple[TenantRecord | None, HttpResponse | N
     """Whose request it is (None: the console's), and why it is not served here."""
     known = region_map()
     host = host_of(request)
-    tenant = known.directory().by_host.get(host)
+    tenant = known.tenant_of(host)
     request.tenant = tenant  # type: ignore[attr-defined]
     if tenant is None and host not in settings.MERIDIAN_CONSOLE_HOSTS:
         unknown = problem("unknown-host", 404, "Check the host name, or onboard the tenant.")
@@ -138,7 +138,7 @@ def refused(
 ) -> HttpResponse | None:
     """The answer when this region must not serve the request; None when it may."""
     name = tenant.cell if tenant else CONTROL_CELL
-    cell = known.topology().cells.get(name)
+    cell = known.cell(name)
     writes = request.method not in SAFE_METHODS
     if cell is None:
         if tenant is None and not writes:

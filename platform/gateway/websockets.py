@@ -39,7 +39,7 @@ class TenantWebsockets:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         host = _plain(_header(scope, b"host"))
-        tenant = region_map().directory().by_host.get(host)
+        tenant = region_map().tenant_of(host)
         reason = _of_another_page(scope, host) or why_not(tenant, host)
         if reason is not None or tenant is None:
             await receive()

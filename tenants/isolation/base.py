@@ -25,7 +25,7 @@ from tenants.directory import TenantRecord
 from tenants.isolation import blueprint, counters, extensions, hardening, quota, seed, tenancy
 from tenants.isolation.catalog import REFERENCE_TABLES, read_open_counters, read_tables
 from tenants.isolation.migrating import is_fresh, migrate
-from tenants.isolation.owner import Connection, owner, run_all
+from tenants.isolation.owner import Connection, lent_owner, owner, run_all
 from tenants.isolation.policies import (
     open_schema,
     restrict_reference_tables,
@@ -113,7 +113,9 @@ class Isolation(ABC):
         if script is None:
             script = self._build_step_by_step(regions[0], schema, tenant)
             regions = regions[1:]
-        if regions:
+        if len(regions) == 1:
+            self._build_in(regions[0], script, schema, tenant)
+        elif regions:
             with ThreadPoolExecutor(len(regions)) as pool:
                 list(
                     pool.map(lambda region: self._build_in(region, script, schema, tenant), regions)
@@ -124,7 +126,7 @@ class Isolation(ABC):
     ) -> None:
         if script is not None:
             text = script.for_tenant(schema, tenant.id if tenant else None)
-            with owner(self.spec, region) as connection, suppress(DuplicateTable):
+            with suppress(DuplicateTable), lent_owner(self.spec, region) as connection:
                 play(connection, schema, text)
                 return
         # Something is there already.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -12,6 +12,7 @@ from regions.current import deployment
 from regions.deployment import APP_ROLE, CONTROL_CELL, CONTROL_DATABASE
 from tenants.databases import leases
 from tenants.errors import TenantsError
+from tenants.sessions import lent
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def claim(subject: str, busy: TenantsError, *, patience: float = 0.0) -> Iterato
     """Raises `busy` if another process has it still after `patience` seconds. Held as a lock of a
     session of its own: it ends with the process, however that ends."""
     key = claim_name(subject)
-    with control_session() as session:
+    with lent(_where()) as session:
         if patience:
             session.execute(f"SET lock_timeout = {int(patience * 1000)}".encode())
             try:
@@ -33,8 +34,10 @@ def claim(subject: str, busy: TenantsError, *, patience: float = 0.0) -> Iterato
             if not got or not got[0]:
                 raise busy
         yield
-        with suppress(psycopg.Error):
-            session.execute("SELECT pg_advisory_unlock_all()")
+        try:
+            session.execute("SELECT pg_advisory_unlock_all(); RESET lock_timeout")
+        except psycopg.Error:
+            session.close()
 
 
 def claim_name(subject: str) -> str:
@@ -45,8 +48,11 @@ def claim_name(subject: str) -> str:
 @contextmanager
 def control_session() -> Iterator[psycopg.Connection[Any]]:
     """A session of its own where the control cell is written."""
+    with psycopg.connect(_where(), autocommit=True, connect_timeout=5) as session:
+        yield session
+
+
+def _where() -> str:
     lease = leases().get(CONTROL_CELL)
     region = lease.writer if lease else next(iter(deployment().regions))
-    dsn = deployment().dsn(region, CONTROL_DATABASE, APP_ROLE)
-    with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as session:
-        yield session
+    return deployment().dsn(region, CONTROL_DATABASE, APP_ROLE)

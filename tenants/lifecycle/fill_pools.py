@@ -38,7 +38,7 @@ from tenants.lifecycle.wanted_pools import wanted_pools
 from tenants.models import Spare, Tenant
 from tenants.placement import own_cell_name
 from tenants.pools import Action, Now, Pool, SpareFacts, Verdict, judge, lacking
-from tenants.seams import find_cell, spec_for
+from tenants.seams import find_cell, spec_for, unborn
 
 log = logging.getLogger("tenants.pools")
 
@@ -149,7 +149,7 @@ class _Tending:
             if self.pool.cell is None:
                 spare_state = Cell.State.SPARE
                 make(spec, actor=self.actor, progress=self.progress, ready_as=spare_state)
-            isolation_of(spec).prepare_tenant(record_of(spare, spec), self.progress)
+            isolation_of(spec).prepare_tenant(_record_of(spare, spec), self.progress)
         except STOPPED as error:
             spare.state, spare.error = Spare.State.BROKEN, one_line(error)
             spare.save(using=self.using, update_fields=["state", "error"])
@@ -169,27 +169,15 @@ class _Tending:
                 return
             rows.update(state=Spare.State.BROKEN, error=spare.error or "It is being removed.")
         spec = spec_for(find_cell(spare.cell_id, using=self.using))
-        isolation_of(spec).remove_tenant(record_of(spare, spec), self.progress)
+        isolation_of(spec).remove_tenant(_record_of(spare, spec), self.progress)
         with transaction.atomic(using=self.using):
             rows.delete()
             if spec.mode is TenancyMode.DEDICATED:
                 forget_cell(spec.name, using=self.using)
 
 
-def record_of(spare: Spare, spec: CellSpec) -> TenantRecord:
-    """The spare as isolation knows it: a tenant with an id, a schema and nothing else."""
-    schema = spare.schema if spec.mode is TenancyMode.SCHEMA else "public"
-    return TenantRecord(
-        id=spare.id,
-        slug=f"spare-{spare.id.hex[:12]}",
-        cell=spec.name,
-        mode=spec.mode.value,
-        schema=schema,
-        state="spare",
-        residency="",
-        token_generation=0,
-        hosts=(),
-    )
+def _record_of(spare: Spare, spec: CellSpec) -> TenantRecord:
+    return unborn(spare.id, f"spare-{spare.id.hex[:12]}", spare.schema, spec)
 
 
 def _heard_until() -> datetime | None:

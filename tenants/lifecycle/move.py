@@ -144,7 +144,7 @@ def _carry_out(tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress
         moved = find_tenant(tenant.slug, using=using)
         _wait_until_decision_is_safe(using)
         progress("waiting until every region serves it", 92)
-        wait_until_usable(record_for(moved), plan.target)
+        wait_until_usable(moved.slug, record_for(moved).hosts[0], plan.target)
         pause = (time.monotonic() - began) * 1000
         progress("removing what is left in the old cell", 96)
         clean_source(moved, pending, actor=actor, progress=progress)

@@ -18,7 +18,6 @@ from django.db import IntegrityError
 from psycopg import Error as PostgresError
 
 from regions.cli import one_line
-from regions.current import deployment
 from regions.errors import RegionsError
 from regions.topology import TenancyMode
 from tenants.databases import control_writer_alias
@@ -27,7 +26,13 @@ from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
 from tenants.lifecycle.claim import claim
 from tenants.lifecycle.create_cell import furnish, make
-from tenants.lifecycle.register import forget, register, register_at_once, take_over
+from tenants.lifecycle.register import (
+    forget,
+    own_host,
+    register,
+    register_at_once,
+    take_over,
+)
 from tenants.lifecycle.request import Request
 from tenants.lifecycle.sow import sow
 from tenants.lifecycle.states import set_state
@@ -35,7 +40,7 @@ from tenants.lifecycle.usable import wait_until_usable
 from tenants.limits.plans import find_plan
 from tenants.models import Domain, Plan, Tenant
 from tenants.placement import Placement, check_name, choose, is_own_cell
-from tenants.seams import find_tenant, record_for, spec_for
+from tenants.seams import record_for, spec_for, unborn
 
 UNFINISHED = (Tenant.State.FAILED, Tenant.State.PROVISIONING)
 STOPPED = (DjangoError, PostgresError, OSError, RegionsError, TenantsError)
@@ -69,6 +74,7 @@ def provision(
     tenant = run.made_before()
     if tenant is not None:
         spec = spec_for(tenant.cell)
+        host = tenant.domains.all()[0].host
     else:
         placement = choose(
             mode=mode,
@@ -80,8 +86,9 @@ def provision(
         )
         tenant = run.place(placement)
         spec = replace(placement.spec, name=tenant.cell_id)
+        host = own_host(slug)
     progress("waiting until every region serves it", 85)
-    wait_until_usable(record_for(tenant), spec)
+    wait_until_usable(slug, host, spec)
     progress("ready", 100)
     return tenant
 
@@ -109,10 +116,7 @@ class _Run:
         except IntegrityError:
             # Somebody has the slug, its host or the key: who, and what with, is seen below.
             tenant = None
-        if tenant is None:
-            return self._place_step_by_step(placement)
-        # Read with all that belongs to it while the regions hear of it.
-        return find_tenant(tenant.slug, using=self.using)
+        return tenant or self._place_step_by_step(placement)
 
     def _place_step_by_step(self, placement: Placement) -> Tenant:
         busy = SlugTaken(
@@ -121,31 +125,41 @@ class _Run:
         with claim(self.request.slug, busy, patience=REPEAT_SECONDS if self.request.key else 0):
             if finished := self.made_before():
                 return finished
-            unfinished = self._refuse_taken()
-            if unfinished is not None and not _fits(unfinished, placement):
-                self._clear_away(unfinished)
-                unfinished = None
             self.progress("registering", 8)
-            if unfinished is None:
-                register(self.request, placement, actor=self.actor, using=self.using)
-            else:
-                placement = replace(placement, spec=spec_for(unfinished.cell))
-                take_over(unfinished, self.request, using=self.using)
-            tenant = find_tenant(self.request.slug, using=self.using)
+            tenant, placement = self._register(placement)
             self._build(tenant, placement)
             self.progress("opening its doors", 80)
             return set_state(
                 tenant, Tenant.State.ACTIVE, verb="activate", actor=self.actor, using=self.using
             )
 
+    def _register(self, placement: Placement) -> tuple[Tenant, Placement]:
+        """The tenant's rows, and where its place will be: elsewhere, if that was begun before."""
+        try:
+            return self._register_anew(placement), placement
+        except IntegrityError:
+            unfinished = self._refuse_taken()
+        if unfinished is None:
+            return self._register_anew(placement), placement
+        if not _fits(unfinished, placement):
+            self._remove(unfinished)
+            forget(unfinished, using=self.using)
+            return self._register_anew(placement), placement
+        take_over(unfinished, self.request, using=self.using)
+        return unfinished, replace(placement, spec=spec_for(unfinished.cell))
+
+    def _register_anew(self, placement: Placement) -> Tenant:
+        return register(self.request, placement, actor=self.actor, using=self.using)
+
     def _build(self, tenant: Tenant, placement: Placement) -> None:
         try:
             if placement.new:
                 make(placement.spec, actor=self.actor, progress=self.progress)
-            isolation_of(placement.spec).prepare_tenant(record_for(tenant), self.progress)
-            if tenant.cell.has_seed:
+            record = unborn(tenant.id, tenant.slug, tenant.own_schema, placement.spec)
+            isolation_of(placement.spec).prepare_tenant(record, self.progress)
+            if placement.spec.mode is TenancyMode.SHARED and tenant.cell.has_seed:
                 self.progress("the rows that it starts with", 60)
-                sow(record_for(tenant), placement.spec)
+                sow(record, placement.spec)
         except STOPPED as error:
             raise ProvisioningFailed(
                 f"Onboarding {tenant.slug!r} stopped: {one_line(error)} "
@@ -167,17 +181,13 @@ class _Run:
         """What an earlier run left unfinished under this slug. Raises SlugTaken."""
         tenants = Tenant.objects.using(self.using).select_related("cell")
         found = tenants.filter(slug=self.request.slug).first()
-        host = f"{self.request.slug}.{deployment().domain}"
+        host = own_host(self.request.slug)
         holder = Domain.objects.using(self.using).filter(host=host).exclude(tenant=found).first()
         if holder is not None:
             raise SlugTaken(f"The host {host!r} belongs to another tenant: choose another slug.")
         if found is not None and found.state not in UNFINISHED:
             raise SlugTaken(f"The slug {self.request.slug!r} is taken: choose another.")
         return found
-
-    def _clear_away(self, tenant: Tenant) -> None:
-        self._remove(tenant)
-        forget(tenant, using=self.using)
 
     def _remove(self, tenant: Tenant) -> None:
         spec = spec_for(tenant.cell)

@@ -26,27 +26,30 @@ def register_at_once(
     Raises IntegrityError when the slug, its host or the request's key is taken.
     """
     mode = placement.spec.mode
-    with transaction.atomic(using=using):
-        if mode is TenancyMode.SHARED:
-            if placement.seeded:
-                return None
+    if mode is TenancyMode.SHARED:
+        if placement.seeded:
+            return None
+        with together(using):
             return _register(request, placement, actor=actor, using=using)
-        spare = _take_spare(placement, using=using)
+    with transaction.atomic(using=using):
+        spare = _find_spare(placement, using=using)
         if spare is None:
             return None
-        if mode is TenancyMode.DEDICATED:
-            cells = Cell.objects.using(using).filter(name=spare.cell_id)
-            cells.update(state=Cell.State.READY)
         place = {"id": spare.id, "own_schema": spare.schema, "cell_id": spare.cell_id}
-        return _register(request, placement, actor=actor, using=using, **place)
+        with together(using):
+            Spare.objects.using(using).filter(id=spare.id).delete()
+            if mode is TenancyMode.DEDICATED:
+                cells = Cell.objects.using(using).filter(name=spare.cell_id)
+                cells.update(state=Cell.State.READY)
+            return _register(request, placement, actor=actor, using=using, **place)
 
 
 def register(request: Request, placement: Placement, *, actor: str, using: str) -> Tenant:
     """A tenant whose place has yet to be made: its own cell is registered with it."""
-    with transaction.atomic(using=using):
+    state = Tenant.State.PROVISIONING
+    with together(using):
         if placement.new:
             register_cell(placement.spec, actor=actor, using=using)
-        state = Tenant.State.PROVISIONING
         return _register(request, placement, actor=actor, using=using, state=state)
 
 
@@ -83,9 +86,15 @@ def forget_cell(name: str, *, using: str) -> None:
     Cell.objects.using(using).filter(name=name).delete()
 
 
+def own_host(slug: str) -> str:
+    """The host that each tenant has from the beginning."""
+    return f"{slug}.{deployment().domain}"
+
+
 def _register(
     request: Request, placement: Placement, *, actor: str, using: str, **fields: Any
 ) -> Tenant:
+    """Within `together()`: the writer may be an ocean away."""
     tenant = Tenant(
         **{
             "slug": request.slug,
@@ -98,18 +107,16 @@ def _register(
             **fields,
         }
     )
-    host = f"{request.slug}.{deployment().domain}"
+    host = own_host(request.slug)
     detail = {"cell": tenant.cell_id, "host": host}
-    # The writer may be an ocean away.
-    with together(using):
-        tenant.save(using=using, force_insert=True)
-        Domain(host=host, tenant=tenant).save(using=using, force_insert=True)
-        audit.record("provision", request.slug, actor=actor, using=using, **detail)
+    tenant.save(using=using, force_insert=True)
+    Domain(host=host, tenant=tenant).save(using=using, force_insert=True)
+    audit.record("provision", request.slug, actor=actor, using=using, **detail)
     return tenant
 
 
-def _take_spare(placement: Placement, *, using: str) -> Spare | None:
-    """One that nobody else takes: whoever is a moment later skips it."""
+def _find_spare(placement: Placement, *, using: str) -> Spare | None:
+    """One that nobody else takes before this transaction ends: they skip it."""
     spec = placement.spec
     if spec.mode is TenancyMode.DEDICATED and not placement.new:
         return None
@@ -118,7 +125,7 @@ def _take_spare(placement: Placement, *, using: str) -> Spare | None:
         if spec.mode is TenancyMode.SCHEMA
         else dedicated_pool(spec.regions, spec.policy)
     )
-    spare = (
+    return (
         Spare.objects.using(using)
         .select_for_update(skip_locked=True)
         .filter(
@@ -130,6 +137,3 @@ def _take_spare(placement: Placement, *, using: str) -> Spare | None:
         )
         .first()
     )
-    if spare is not None:
-        Spare.objects.using(using).filter(id=spare.id).delete()
-    return spare

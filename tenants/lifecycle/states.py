@@ -29,9 +29,8 @@ def change_state(slug: str, state: str, *, verb: str, actor: str, when: tuple[st
 def set_state(
     tenant: Tenant, state: str, *, verb: str, actor: str, using: str, **detail: Any
 ) -> Tenant:
-    with transaction.atomic(using=using):
-        tenant.state = state
-        with together(using):
-            Tenant.objects.using(using).filter(id=tenant.id).update(state=state)
-            audit.record(verb, tenant.slug, actor=actor, using=using, **detail)
+    tenant.state = state
+    with together(using):
+        Tenant.objects.using(using).filter(id=tenant.id).update(state=state)
+        audit.record(verb, tenant.slug, actor=actor, using=using, **detail)
     return tenant

@@ -16,39 +16,43 @@ from urllib.parse import urlsplit
 
 from regions.current import deployment
 from regions.topology import CellSpec
-from tenants.directory import TenantRecord
 from tenants.errors import ProvisioningFailed
 
 PATIENCE_SECONDS = 30.0
 TRY_SECONDS = 2.0
 # News takes a few milliseconds; what takes longer is not asked more often for it.
 FIRST_PAUSE_SECONDS = 0.002
+PAUSE_GROWS = 1.4
 LAST_PAUSE_SECONDS = 0.1
 
 
-def wait_until_usable(tenant: TenantRecord, spec: CellSpec) -> None:
-    """Raises ProvisioningFailed, naming where the tenant is still unknown."""
+def wait_until_usable(slug: str, host: str, spec: CellSpec) -> None:
+    """`host` is one of the tenant's, `spec` its cell. Raises ProvisioningFailed, naming where the
+    tenant is still unknown."""
     places = list(_places(spec))
     with ThreadPoolExecutor(len(places)) as pool:
-        waits = [pool.submit(_wait, tenant, spec, place, url) for place, url in places]
+        waits = [pool.submit(_wait, slug, host, spec, place, url) for place, url in places]
     for wait in waits:
         wait.result()
 
 
-def _wait(tenant: TenantRecord, spec: CellSpec, place: str, url: str) -> None:
+def _wait(slug: str, host: str, spec: CellSpec, place: str, url: str) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     pause = FIRST_PAUSE_SECONDS
     address = urlsplit(url)
     connection = HTTPConnection(address.hostname or "", address.port, timeout=TRY_SECONDS)
     with closing(connection):
-        while (answer := _ask(connection, tenant.hosts[0], spec)) not in ("usable", "not running"):
+        while True:
+            time.sleep(pause)
+            pause = min(PAUSE_GROWS * pause, LAST_PAUSE_SECONDS)
+            answer = _ask(connection, host, spec)
+            if answer in ("usable", "not running"):
+                return
             if time.monotonic() > deadline:
                 raise ProvisioningFailed(
-                    f"Tenant {tenant.slug!r} is ready, but {place} doesn't serve it after "
+                    f"Tenant {slug!r} is ready, but {place} doesn't serve it after "
                     f"{PATIENCE_SECONDS:g} s ({answer}): see that region's agent log."
                 )
-            time.sleep(pause)
-            pause = min(2 * pause, LAST_PAUSE_SECONDS)
 
 
 def _places(spec: CellSpec) -> Iterator[tuple[str, str]]:
