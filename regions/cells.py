@@ -26,6 +26,9 @@ from regions.topology import CellSpec
 
 Connection = psycopg.Connection[Any]
 
+# What one session of the application may spill to disk.
+TEMP_FILE_LIMIT = "2GB"
+
 
 @contextmanager
 def administrator(
@@ -53,6 +56,12 @@ def prepare_region(deployment: Deployment, region: str) -> None:
                     sql.Literal(deployment.password(role)),
                 )
             )
+        # A sort of one tenant must not fill everybody's disk. Only an administrator may set it.
+        admin.execute(
+            sql.SQL("ALTER ROLE {} SET temp_file_limit = {}").format(
+                sql.Identifier(APP_ROLE), sql.Literal(TEMP_FILE_LIMIT)
+            )
+        )
         agent = sql.Identifier(AGENT_ROLE)
         admin.execute(
             sql.SQL("GRANT SET ON PARAMETER session_replication_role TO {}").format(agent)

@@ -3,9 +3,9 @@
 All of a cell's tenants share the application's role, so SQL that was injected into one tenant's
 request can do what that role can. Rows are guarded by the database. What PostgreSQL lets every
 role do and no privilege withholds (change its own password or defaults, lock a table that it
-writes to, ask the planner how many rows it expects) is refused here, before it is sent. And a
-session in which a statement may have left a setting, a cursor, a lock or an open transaction
-serves no other tenant.
+writes to, ask the planner how many rows it expects, hold up the one queue of notifications that
+a cluster has) is refused here, before it is sent. And a session in which a statement may have left
+a setting, a cursor, a lock or an open transaction serves no other tenant.
 
 Read as PostgreSQL's scanner reads (`standard_conforming_strings` on), so that no quoting hides
 a statement. Without the right to use a procedural language, a command is only ever a statement
@@ -28,11 +28,11 @@ class Verdict(IntEnum):
 
 
 _ROWS = b"""
-    select insert update delete merge with values table copy fetch move close show notify
+    select insert update delete merge with values table copy fetch move close show
     savepoint release
 """
 _SESSION = b"""
-    set reset discard prepare execute deallocate declare listen unlisten begin start commit end
+    set reset discard prepare execute deallocate declare unlisten begin start commit end
     rollback abort call
 """
 # `SET LOCAL …` and its like end with the transaction; `ROLLBACK TO` stays within it.

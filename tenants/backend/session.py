@@ -17,7 +17,8 @@ from tenants.context import current_tenant_or_none
 _REFUSAL = (
     "The application may not send this statement in a cell that tenants share: only rows are its "
     "to read and write. Structure is changed by migrations; use select_for_update() or an advisory "
-    "lock in place of LOCK, and a dedicated cell or an operator's session for EXPLAIN."
+    "lock in place of LOCK, a task in place of NOTIFY, and a dedicated cell or an operator's "
+    "session for EXPLAIN."
 )
 
 _POOLED = (

@@ -7,11 +7,13 @@ from typing import Any
 
 import psycopg
 
+from regions.cells import TEMP_FILE_LIMIT
 from regions.deployment import APP_ROLE
 from tenants.doctor.findings import Finding, Severity
 
 Connection = psycopg.Connection[Any]
 NAME = "role"
+BOUND = "temp_file_limit"
 
 _FLAGS = """
 SELECT rolsuper, rolbypassrls, rolcreatedb, rolcreaterole, rolreplication,
@@ -69,12 +71,23 @@ def check(administrator: Connection, where: str) -> Iterator[Finding]:
             )
     for group in groups or ():
         yield danger(f"is a member of {group}", f"REVOKE {group} FROM {APP_ROLE};")
+    if not any(setting.startswith(f"{BOUND}=") for setting in settings or ()):
+        yield Finding(
+            NAME,
+            Severity.WARNING,
+            f"What {APP_ROLE} spills to disk is not bounded: one tenant's sort can fill it.",
+            f"ALTER ROLE {APP_ROLE} SET {BOUND} = '{TEMP_FILE_LIMIT}';",
+            where,
+        )
     for setting in settings or ():
+        if setting.startswith(f"{BOUND}="):
+            continue
         yield Finding(
             NAME,
             Severity.WARNING,
             f"Sessions of {APP_ROLE} begin with {setting}, for all tenants.",
-            f"ALTER ROLE {APP_ROLE} RESET ALL; unless an operator has set it on purpose.",
+            f"ALTER ROLE {APP_ROLE} RESET {setting.partition('=')[0]}; unless an operator has set "
+            "it on purpose.",
             where,
         )
     bind = {"role": APP_ROLE}

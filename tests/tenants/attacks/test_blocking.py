@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from django.db import NotSupportedError, ProgrammingError
 
+from tenants.isolation.catalog import REFERENCE_TABLES
 from tests.tenants.attacks.conftest import Inject, Pair, theirs
 
 
@@ -31,6 +32,44 @@ def test_tables_that_others_use_cannot_be_locked(pair: Pair, inject: Inject, alo
     victim = alone(other)
     victim.execute("SET lock_timeout = '200ms'")
     victim.execute("UPDATE desk_customer SET name = name")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "NOTIFY fabric, 'x'",
+        "SELECT 1; NOTIFY fabric",
+        "LISTEN desk",
+        "SELECT pg_notify('fabric', repeat('x', 7000) || n) FROM generate_series(1, 9) n",
+        "SELECT pg_catalog.pg_notify('fabric', '')",
+        "SELECT query_to_xml('NOTIFY fabric', true, false, '')",
+        "SELECT pg_logical_emit_message(false, 'desk', repeat('x', 7000))",
+    ],
+)
+def test_what_a_clusters_databases_share_cannot_be_filled(
+    pair: Pair, inject: Inject, statement: str
+):
+    """There is one queue of notifications, which a listener that sleeps holds up, and one log.
+    When the queue is full, nobody's changes arrive anywhere."""
+    with pytest.raises((ProgrammingError, NotSupportedError)):
+        inject(pair[0], statement)
+
+
+def test_what_spills_to_disk_is_bounded_and_stays_so(pair: Pair, alone):
+    session = alone(pair[0])
+    assert session.execute("SHOW temp_file_limit").fetchone() == ("2GB",)
+    for attempt in ("SET temp_file_limit = -1", "RESET temp_file_limit", "RESET ALL"):
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            session.execute(attempt)
+        assert session.execute("SHOW temp_file_limit").fetchone() == ("2GB",), attempt
+
+
+@pytest.mark.parametrize("strength", ["UPDATE", "NO KEY UPDATE", "SHARE", "KEY SHARE"])
+def test_rows_that_all_tenants_refer_to_cannot_be_locked(pair: Pair, alone, strength: str):
+    """A lock on a content type would hold up everybody's inserts that refer to it."""
+    for table in REFERENCE_TABLES:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            alone(pair[0]).execute(f"SELECT * FROM {theirs(pair[1], table)} FOR {strength}")
 
 
 def test_an_advisory_lock_keeps_no_other_tenant_waiting(pair: Pair, inject: Inject, alone):

@@ -61,7 +61,6 @@ LEFTOVERS = [
     "PREPARE desk AS SELECT 1",
     "PREPARE _pg3_0 AS SELECT 'shadowed'",
     "DECLARE kept CURSOR WITH HOLD FOR SELECT name FROM desk_customer",
-    "LISTEN desk",
     "SELECT set_config('TimeZone', 'Asia/Tokyo', false)",
     "SELECT pg_catalog.set_config('TimeZone', 'Asia/Tokyo', false)",
     "SELECT U&\"set\\005fconfig\"('TimeZone', 'Asia/Tokyo', false)",
@@ -71,7 +70,7 @@ LEFTOVERS = [
     "CREATE TEMP TABLE desk_customer (id int)",
     "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "SELECT setseed(0.5)",
-    "DISCARD ALL; LISTEN desk",
+    "DISCARD ALL; SET TimeZone = 'Asia/Tokyo'",
 ]
 
 

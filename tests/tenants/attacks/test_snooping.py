@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psycopg
 import pytest
 from django.contrib.postgres.signals import get_type_oids
@@ -60,15 +62,39 @@ from tests.tenants.attacks.conftest import Inject, Pair, theirs
         "SELECT * FROM pg_file_settings",
         "SELECT * FROM pg_hba_file_rules",
         "SELECT pg_current_wal_lsn()",
+        "SELECT * FROM pg_control_checkpoint()",
+        "SELECT * FROM pg_last_committed_xact()",
+        "SELECT * FROM pg_available_wal_summaries()",
+        "SELECT * FROM pg_wal_summary_contents(1, '0/0', '0/1')",
+        "SELECT * FROM pg_get_publication_tables('fabric')",
+        "SELECT * FROM pg_publication_tables",
+        "SELECT shobj_description(1, 'pg_database')",
+        "SELECT last_value FROM {schema}.desk_ticket_id_seq",
         "SELECT * FROM fabric.relation",
         "SELECT * FROM tenancy.frozen",
     ],
 )
 def test_it_is_not_shown(pair: Pair, alone, query: str):
     """By PostgreSQL itself, whatever the platform sends or not."""
-    text = query.format(table=f"'{theirs(pair[1], 'desk_customer')}'::regclass")
+    table = f"'{theirs(pair[1], 'desk_customer')}'::regclass"
+    text = query.format(table=table, schema=f'"{pair[1].schema}"')
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         alone(pair[0]).execute(text)
+
+
+def test_counters_tell_nothing_of_how_many_rows_there_were(pair: Pair, alone):
+    """PostgreSQL answers with nothing, or refuses, as its version has it."""
+    counter = f"'{theirs(pair[1], 'desk_customer_id_seq')}'"
+    for query in (
+        f"SELECT pg_sequence_last_value({counter})",
+        f"SELECT last_value FROM pg_get_sequence_data({counter})",
+        "SELECT max(last_value) FROM pg_sequences WHERE sequencename LIKE 'desk%'",
+        f"SELECT currval({counter})",
+    ):
+        told = None
+        with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction):
+            told = alone(pair[0]).execute(query).fetchone()[0]
+        assert told is None, query
 
 
 def test_column_statistics_of_guarded_tables_are_hidden(pair: Pair, alone, administer):

@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from regions import cells
+from regions.cells import TEMP_FILE_LIMIT
 from tenants.doctor import cache, settings
 from tenants.doctor.findings import Severity
 from tests.tenants.conftest import HOME
@@ -82,8 +83,14 @@ HARMS = {
         "role", Severity.DANGER, "owns mine",
     ),
     "settings for all": (
-        "ALTER ROLE meridian_app SET statement_timeout = '1h'", "ALTER ROLE meridian_app RESET ALL",
+        "ALTER ROLE meridian_app SET statement_timeout = '1h'",
+        "ALTER ROLE meridian_app RESET statement_timeout",
         "role", Severity.WARNING, "statement_timeout",
+    ),
+    "a disk that one tenant can fill": (
+        "ALTER ROLE meridian_app RESET temp_file_limit",
+        f"ALTER ROLE meridian_app SET temp_file_limit = '{TEMP_FILE_LIMIT}'",
+        "role", Severity.WARNING, "spills to disk",
     ),
     "a function that was given back": (
         "GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO PUBLIC",
@@ -105,7 +112,7 @@ HARMS = {
     ),
     "statements in the log": (
         "ALTER ROLE meridian_app SET log_min_duration_statement = 0",
-        "ALTER ROLE meridian_app RESET ALL",
+        "ALTER ROLE meridian_app RESET log_min_duration_statement",
         "logs", Severity.WARNING, "log_min_duration_statement",
     ),
     "another key": (
