@@ -11,14 +11,15 @@ from tenants.lifecycle.wanted_pools import wanted_pools
 from tenants.models import Spare
 
 
-def pool_documents() -> list[dict[str, Any]]:
+def pool_documents(*, using: str | None = None) -> list[dict[str, Any]]:
     """What `cell pool` prints. `ready` can be taken now; `waiting` can't until every region was
-    heard since the control cell's writer changed; `outdated` is made anew."""
-    using = control_writer_alias()
+    heard since the control cell's writer changed; `outdated` is made anew. `using`: which control
+    cell is asked, the writer's by itself."""
+    using = using or control_writer_alias()
     wanted = {pool.key: pool.wanted for pool in wanted_pools(using=using)}
     found: dict[str, Counter[str]] = {key: Counter() for key in wanted}
     fingerprint, epoch = blueprint.fingerprint(), control_epoch()
-    for spare in Spare.objects.using(using).all():
+    for spare in Spare.objects.using(using):
         if spare.state != Spare.State.READY:
             condition = spare.state
         elif spare.fingerprint != fingerprint:

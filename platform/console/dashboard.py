@@ -16,11 +16,13 @@ from console.live.cells import CellLive
 from console.live.diagram import Place, draw
 from console.live.regions import RegionLive
 from console.live.snapshot import Snapshot, observatory
-from console.specs import tenants_by_cell, topology
+from console.specs import spares_by_cell, tenants_by_cell, topology
 from regions.current import deployment
 from regions.topology import Topology
+from tenants.databases import CONTROL_ALIAS
 from tenants.limits.neighbours import noisy
 from tenants.models import AuditEntry, Operation, Tenant
+from tenants.spares import pool_documents
 
 LAG_TO_MENTION = 5.0
 
@@ -44,17 +46,22 @@ def render_live(request: HttpRequest) -> tuple[str, str]:
 
 
 def _context(snapshot: Snapshot, known: Topology) -> dict[str, Any]:
-    counts = tenants_by_cell()
+    counts, spares = tenants_by_cell(), spares_by_cell()
+    pools = pool_documents(using=CONTROL_ALIAS)
     places = [Place(r.name, r.country, r.jurisdiction, r.state, r.writes) for r in snapshot.regions]
     cells = {spec.name: spec.regions for spec in known.cells.values()}
     return {
         "snapshot": snapshot,
         "diagram": draw(places, cells),
-        "cells": [(cell, counts.get(cell.name, 0)) for cell in snapshot.cells],
+        "cells": [
+            (cell, counts.get(cell.name, 0), spares.get(cell.name, 0)) for cell in snapshot.cells
+        ],
+        "pools": pools,
         "attention": [
             *_region_troubles(snapshot.regions),
             *_cell_troubles(snapshot.cells),
             *_operation_troubles(),
+            *_pool_troubles(pools),
             *[("warning", loud.sentence) for loud in noisy(counts)],
         ],
         "regions_up": sum(region.state == "up" for region in snapshot.regions),
@@ -98,6 +105,18 @@ def _troubles_of(cell: CellLive) -> Iterator[tuple[str, str]]:
 def _operation_troubles() -> list[tuple[str, str]]:
     failed = Operation.objects.filter(state=Operation.State.FAILED)[:3]
     return [("warning", f"Operation “{op.verb} {op.slug}” failed: {op.error}") for op in failed]
+
+
+def _pool_troubles(pools: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [
+        (
+            "warning",
+            f"Pool {pool['pool']}: no spare is ready (wanted: {pool['wanted']}). Onboarding works, "
+            "but makes its place first.",
+        )
+        for pool in pools
+        if pool["wanted"] and not pool["ready"]
+    ]
 
 
 def _tenant_counts() -> dict[str, Any]:

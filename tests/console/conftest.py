@@ -14,7 +14,7 @@ from django.test import Client
 from regions import bootstrap
 from regions.deployment import ADMIN_ROLE, CONTROL_CELL, CONTROL_DATABASE, Deployment
 from regions.models import Cell, Region, Replica
-from tenants.models import AuditEntry, Domain, Operation, Tenant
+from tenants.models import AuditEntry, Domain, Operation, Spare, Tenant
 from tests.gateway import maps
 
 HERE = "eu-west"
@@ -63,6 +63,18 @@ def registry(control_cell: Deployment, settings) -> Iterator[Deployment]:
     for path, content in before.items():
         path.write_bytes(content)
     connections.close_all()
+
+
+@pytest.fixture
+def schema_cell(registry: Deployment) -> Iterator[Cell]:
+    """A second cell, where tenants have schemas."""
+    name = "console-schema"
+    cell = Cell.objects.create(name=name, mode="schema", policy="active_passive", state="ready")
+    Replica.objects.create(cell=cell, region=Region.objects.get(name=HERE), priority=0)
+    yield cell
+    Spare.objects.filter(cell=cell).delete()
+    Replica.objects.filter(cell=cell).delete()
+    cell.delete()
 
 
 @pytest.fixture

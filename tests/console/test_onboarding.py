@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import pytest
 import redis
 from django.test import Client
 
+from regions.models import Cell
 from tenants.models import Operation
 
 URL = "/console/onboarding/"
@@ -63,6 +65,17 @@ def refused(operator: Client, queue: redis.Redis, **values: str) -> str:
 
 def test_an_unlawful_cell_is_not_among_the_choices(operator: Client, queue: redis.Redis) -> None:
     assert "console-eu" in refused(operator, queue, cell="console-eu", residency="US")
+
+
+@pytest.mark.parametrize("state", ["spare", "provisioning"])
+def test_a_cell_that_is_not_ready_is_not_among_the_choices(
+    operator: Client, queue: redis.Redis, state: str
+) -> None:
+    """The verb refuses it; a spare is taken by its regions, never by name."""
+    Cell.objects.filter(name="console-eu").update(state=state)
+    html = operator.get("/console/onboarding/lawful/", {"residency": "EU"}).content.decode()
+    assert "console-eu" not in html
+    refused(operator, queue, cell="console-eu")
 
 
 def test_a_cell_keeps_its_own_write_policy(operator: Client, queue: redis.Redis) -> None:

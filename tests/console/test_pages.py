@@ -11,7 +11,10 @@ from django.test import Client
 from django.urls import reverse
 
 from regions.deployment import Deployment
-from tenants.models import AuditEntry, Operation, Tenant
+from regions.models import Cell
+from tenants.databases import control_epoch
+from tenants.isolation.blueprint import fingerprint
+from tenants.models import AuditEntry, Operation, Spare, Tenant
 
 READ_ONLY = [
     ("index", ()),
@@ -105,6 +108,32 @@ def test_the_live_part_is_not_sent_again_while_nothing_changed(operator: Client)
     else:
         pytest.fail(f"five different pictures of the same state: {seen}")
     assert operator.get(url, {"seen": "0" * 16}).status_code == 200
+
+
+def test_the_dashboard_counts_spares_and_says_when_a_pool_is_empty(
+    operator: Client, schema_cell: Cell, settings
+) -> None:
+    settings.MERIDIAN_SPARES = {"schema": 2}
+    empty = f"Pool schema:{schema_cell.name}: no spare is ready (wanted: 2)"
+    row = f"<code>schema:{schema_cell.name}</code>"
+
+    def look() -> tuple[str, list[str]]:
+        html = operator.get(reverse("console:live")).content.decode()
+        counts = html[html.index(row) :].partition("</tr>")[0]
+        return html, re.findall(r'mc-number">(\d+)<', counts)
+
+    html, counts = look()
+    assert empty in html
+    assert counts == ["2", "0", "0", "0", "0", "0"]
+    now = {"fingerprint": fingerprint(), "epoch": control_epoch()}
+    for state, known in (("ready", now), ("making", now), ("ready", now | {"epoch": -1})):
+        pool = f"schema:{schema_cell.name}"
+        Spare.objects.create(pool=pool, cell=schema_cell, state=state, **known)
+    html, counts = look()
+    assert empty not in html
+    assert counts == ["2", "1", "1", "1", "0", "0"]
+    listed = operator.get(reverse("console:regions_cell_changelist")).content.decode()
+    assert re.search(r"field-spares[^>]*>\s*2\s*<", listed)
 
 
 def test_suspend_and_resume_change_the_tenant_and_leave_a_trail_on_its_page(

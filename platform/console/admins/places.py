@@ -13,7 +13,7 @@ from console.access import needs
 from console.admins.base import ReadOnlyAdmin
 from console.environment import here
 from console.live.snapshot import Snapshot, observatory
-from console.specs import tenants_by_cell, topology
+from console.specs import spares_by_cell, tenants_by_cell, topology
 from console.templatetags.console import state_badge, words
 from regions.current import deployment
 from regions.models import Cell, Region
@@ -25,7 +25,7 @@ def look() -> Snapshot:
 
 
 class CellAdmin(ReadOnlyAdmin):
-    list_display = ("name", "mode", "policy_shown", "regions", "tenants", "state_shown")
+    list_display = ("name", "mode", "policy_shown", "regions", "tenants", "spares", "state_shown")
     list_filter = ("mode", "policy", "state")
     search_fields = ("name",)
     fields = ("name", "mode", "policy_shown", "regions", "database", "state_shown", "created_at")
@@ -34,7 +34,7 @@ class CellAdmin(ReadOnlyAdmin):
     change_form_outer_after_template = "console/audit_trail.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Cell]:
-        self._tenants = tenants_by_cell()
+        self._tenants, self._spares = tenants_by_cell(), spares_by_cell()
         rows: QuerySet[Cell] = super().get_queryset(request)
         return rows.prefetch_related("replicas")
 
@@ -65,6 +65,11 @@ class CellAdmin(ReadOnlyAdmin):
     @display(description="Tenants")
     def tenants(self, cell: Cell) -> int:
         return self._tenants.get(cell.name, 0)
+
+    @display(description="Spares")
+    def spares(self, cell: Cell) -> int | None:
+        """None where there can't be any."""
+        return None if cell.mode == Cell.Mode.SHARED else self._spares.get(cell.name, 0)
 
     @display(description="State", ordering="state")
     def state_shown(self, cell: Cell) -> str:

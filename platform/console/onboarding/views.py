@@ -13,6 +13,7 @@ from console.operations import queue
 from console.pages import page
 from console.specs import tenants_by_cell, topology
 from regions.current import deployment
+from regions.models import Cell
 from tenants.models import Operation, Plan
 
 UNPROCESSABLE = 422
@@ -45,8 +46,10 @@ def lawful(request: HttpRequest) -> HttpResponse:
 
 
 def _form(data: object = None, **kwargs: object) -> OnboardingForm:
+    """Spares and cells that are being made can't be chosen by name: the verb refuses them."""
+    ready = topology(state=Cell.State.READY)
     return OnboardingForm(
-        data, deployment=deployment(), topology=topology(), taken=tenants_by_cell(), **kwargs
+        data, deployment=deployment(), topology=ready, taken=tenants_by_cell(), **kwargs
     )
 
 
