@@ -29,7 +29,8 @@ class Tally:
 
     def count(self, tenant: UUID, seconds: float, *, refused: bool) -> None:
         self._requests.append((tenant, seconds, refused))
-        if len(self._requests) & 63 == 1:  # the first in a while, and now and then
+        waiting = len(self._requests)
+        if waiting < 8 or not waiting & 63:  # the first in a while, and now and then
             self._pulse.start()
 
     def flush(self) -> None:
