@@ -17,7 +17,7 @@ State = RolloutUnit.State
 
 
 class RolloutAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "cells", "state_shown", "done", "not_done", "actor", "reason")
+    list_display = ("began", "cells", "state_shown", "done", "not_done", "actor", "reason")
     list_filter = ("state",)
     search_fields = ("actor", "options__cells")
 
@@ -32,6 +32,10 @@ class RolloutAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any
     ) -> HttpResponse:
         return redirect("console:rollout", key=object_id)
+
+    @display(description="Began", ordering="created_at")
+    def began(self, run: Rollout) -> str:
+        return f"{run.created_at:%Y-%m-%d %H:%M:%S} UTC"
 
     @display(description="Cells")
     def cells(self, run: Rollout) -> str:
