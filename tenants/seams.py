@@ -7,6 +7,7 @@ belongs to no region, reads the control database.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.conf import settings
@@ -26,9 +27,11 @@ REGISTRY_SECONDS = 1.0
 _specs: dict[str, tuple[float, CellSpec]] = {}
 
 
-def record_for(tenant: Tenant) -> TenantRecord:
-    """The row as the request path knows it."""
-    hosts = sorted(tenant.domains.all(), key=lambda domain: not domain.primary)
+def record_for(tenant: Tenant, hosts: Sequence[str] | None = None) -> TenantRecord:
+    """The row as the request path knows it. `hosts`, the primary one first, if they are known."""
+    if hosts is None:
+        domains = sorted(tenant.domains.all(), key=lambda domain: not domain.primary)
+        hosts = [domain.host for domain in domains]
     return TenantRecord(
         id=tenant.id,
         slug=tenant.slug,
@@ -38,7 +41,7 @@ def record_for(tenant: Tenant) -> TenantRecord:
         state=tenant.state,
         residency=tenant.residency,
         token_generation=tenant.token_generation,
-        hosts=tuple(domain.host for domain in hosts),
+        hosts=tuple(hosts),
         plan=tenant.plan.name,
         limits=resolve(tenant.plan.limits, tenant.limits),
     )

@@ -99,6 +99,8 @@ class Graph:
             first = operations_done(progress, migration)
             if until is None or first < stop or (migration.app_label, migration.name) in until:
                 plan.append((migration, first, stop))
+        if not plan:
+            return []
         parts = divide(plan, self._state(progress))
         if until is None:
             return with_handlers(parts)

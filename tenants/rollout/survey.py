@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import psycopg
 
@@ -19,7 +20,7 @@ from regions.topology import CellSpec, TenancyMode
 from tenants.directory import TenantRecord
 from tenants.isolation.owner import Connection, owner
 from tenants.isolation.recording import Script
-from tenants.models import Tenant
+from tenants.models import Domain, Tenant
 from tenants.rollout.graph import Graph, Progress
 from tenants.rollout.lint import concerns_of
 from tenants.rollout.standing import Standing, read_digests, read_standings
@@ -51,8 +52,13 @@ def tenants_of(cells: Collection[str], *, using: str) -> dict[str, list[TenantRe
     """By cell; those that have tables there."""
     found: dict[str, list[TenantRecord]] = {name: [] for name in cells}
     rows = Tenant.objects.using(using).select_related("cell", "plan").filter(cell__in=list(cells))
-    for tenant in rows.exclude(state__in=NOT_THERE).prefetch_related("domains"):
-        found[tenant.cell_id].append(record_for(tenant))
+    # A thousand objects a table cost more than everything else of a run that finds nothing.
+    hosts: dict[UUID, list[str]] = {}
+    domains = Domain.objects.using(using).filter(tenant__cell__in=list(cells))
+    for key, host in domains.order_by("-primary").values_list("tenant_id", "host"):
+        hosts.setdefault(key, []).append(host)
+    for tenant in rows.exclude(state__in=NOT_THERE):
+        found[tenant.cell_id].append(record_for(tenant, hosts.get(tenant.id, ())))
     return found
 
 
@@ -173,9 +179,9 @@ class _Planner:
             if point != furthest
         }
         leading = next(region for region, point in points.items() if point == furthest)
-        digest = "" if behind else here[leading].digests.get(unit.schema, "")
-        # Behind or not, all stand at the furthest point when the common way begins.
-        key = digest or f"after {sorted(behind)} of {unit.key}"
+        # Who was behind comes from somewhere else, and is rendered alone from the common way on.
+        key = f"after {sorted(behind)} of {unit.key}" if behind else ""
+        key = key or here[leading].digests.get(unit.schema, "")
         unlike = any(standing.unlike for standing in standings.values())
         route = self._route(unit, furthest, key, None, mend=unlike)
         return Work(unit, route, standings, behind, absent)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from tenants.rollout.graph import Graph
 from tests.tenants.conftest import EU, onboard
 from tests.tenants.migrating.conftest import brought
 
@@ -46,3 +47,20 @@ def test_the_number_of_statements_is_the_same_for_one_tenant_and_for_many(
         onboard(f"{where.cell}-{number}", "schema", cell=where.cell)
     assert statements(where.cell) == for_one
     assert for_one <= MOST
+
+
+def test_who_stands_at_the_same_point_is_planned_once(place, shelf, monkeypatch):
+    where = place("schema", tenants=3)
+    planned = []
+    parts = Graph.parts
+
+    def counted(graph, *args, **options):
+        planned.append(args)
+        return parts(graph, *args, **options)
+
+    monkeypatch.setattr(Graph, "parts", counted)
+    assert brought(where.cell)["state"] == "nothing"
+    assert len(planned) == 1
+    shelf.add(PAGES)
+    assert brought(where.cell)["migrated"] == 3
+    assert len(planned) == 2
