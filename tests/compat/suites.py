@@ -56,6 +56,8 @@ class Suite:
             "TIME_ZONE": "UTC",
             "STATIC_URL": "/static/",
             "SITE_ID": 1,
+            # Passwords are made by the hundred: not what is tried here.
+            "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],
             "DEFAULT_AUTO_FIELD": "django.db.models.AutoField",
             "MIDDLEWARE": [
                 "django.contrib.sessions.middleware.SessionMiddleware",

@@ -16,12 +16,13 @@ from django.db.models.signals import post_migrate
 
 from regions.current import deployment
 from regions.replication import verify
+from tenants.context import current_tenant
 from tenants.directory import TenantRecord
 from tenants.models import Tenant
 from tenants.seams import cell_spec, record_for
-from tests.tenants.conftest import MODES, onboard
+from tests.tenants.conftest import onboard
 from tests.tenants.migrating import looking
-from tests.tenants.migrating.conftest import EU, Place, brought, migrate
+from tests.tenants.migrating.conftest import EU, HOME, Place, brought, migrate
 from tests.tenants.migrating.looking import run
 
 STOCK = """
@@ -39,21 +40,7 @@ def titles(tenant: TenantRecord, region: str | None = None) -> list[str]:
 
 
 def another(where: Place) -> TenantRecord:
-    slug = f"n{uuid4().hex[:8]}"
-    if where.mode == "dedicated":
-        return record_for(onboard(slug, "dedicated", regions=EU))
-    return record_for(onboard(slug, where.mode, cell=where.cell))
-
-
-@pytest.mark.parametrize("mode", ["shared", "schema"])
-def test_who_comes_after_a_migration_has_the_rows_that_it_wrote(place, shelf, mode: str):
-    where = place(mode, EU, tenants=1)
-    shelf.add("migrations.RunPython(stock),", preamble=STOCK)
-    brought(where.cell)
-    for tenant in (*where.tenants, another(where)):
-        for region in EU:
-            assert titles(tenant, region) == ["for all"]
-    assert verify.compare(deployment(), cell_spec(where.cell))["differences"] == []
+    return record_for(onboard(f"n{uuid4().hex[:8]}", where.mode, cell=where.cell))
 
 
 @contextmanager
@@ -117,28 +104,27 @@ def keep(using: str, **kwargs: Any) -> None:
     book.objects.using(using).get_or_create(title="handled")
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_handler_is_called_once_for_each_tenant_and_for_those_who_come(place, shelf, mode: str):
-    where = place(mode, EU, tenants=1 if mode == "dedicated" else 2)
-    shelf.add(ONE_MORE)
+@pytest.mark.parametrize("mode", ["shared", "schema"])
+def test_who_is_there_and_who_comes_later_has_what_migrations_and_handlers_write(
+    place, shelf, mode: str
+):
+    where = place(mode, EU, tenants=2)
+    shelf.add(f"{ONE_MORE} migrations.RunPython(stock),", preamble=STOCK)
     with handler(keep):
         brought(where.cell)
-        everybody = (*where.tenants, another(where)) if mode != "dedicated" else where.tenants
-        for tenant in everybody:
+        for tenant in (*where.tenants, another(where)):
             for region in EU:
-                assert titles(tenant, region) == ["handled"]
+                assert titles(tenant, region) == ["for all", "handled"]
         assert verify.compare(deployment(), cell_spec(where.cell))["differences"] == []
         assert migrate(where.cell)["state"] == "nothing"
 
 
 def test_a_handler_that_failed_is_called_again(place, shelf):
-    where = place("schema", EU, tenants=2)
+    where = place("schema", tenants=2)
     name = shelf.add(ONE_MORE)
     bad = where.tenants[0]
 
     def fail(using: str, **kwargs: Any) -> None:
-        from tenants.context import current_tenant
-
         if current_tenant().slug == bad.slug:
             raise ValueError
         keep(using)
@@ -150,4 +136,4 @@ def test_a_handler_that_failed_is_called_again(place, shelf):
         brought(where.cell, "--retry-quarantined")
     for tenant in where.tenants:
         assert titles(tenant) == ["handled"]
-        assert looking.applied(tenant, EU[1]) == {"0001_initial", name}
+        assert looking.applied(tenant, HOME) == {"0001_initial", name}
