@@ -9,6 +9,7 @@ TenantsError
 ├── PoolBusy             another process tends the pool of spares now
 ├── SlugTaken            another tenant has this slug or host
 ├── InvalidRequest       an argument makes no sense; nothing was changed
+├── QuotaExceeded        a file would take more than the tenant's quota has left
 ├── TenantNotActive      the tenant is suspended, erased or not ready yet
 ├── ProvisioningFailed   onboarding stopped; the message says at which step and what remains
 ├── MoveFailed           a move stopped; the message says where the tenant is and what remains
@@ -51,6 +52,16 @@ class SlugTaken(TenantsError):
 
 class InvalidRequest(TenantsError):
     """An argument makes no sense; nothing was changed."""
+
+
+class QuotaExceeded(TenantsError):
+    """A file would take more than the tenant's quota has left. `what` is the limit's name."""
+
+    def __init__(self, what: str, *, used: int, allowed: int) -> None:
+        super().__init__(
+            f"{used} of {allowed} {what} are in use: delete something, or raise the limit."
+        )
+        self.what, self.used, self.allowed = what, used, allowed
 
 
 class TenantNotActive(TenantsError):

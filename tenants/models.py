@@ -131,8 +131,12 @@ class Usage(models.Model):
     requests = models.BigIntegerField(default=0)
     refused = models.BigIntegerField(default=0, help_text="Requests that a limit kept out")
     busy_ms = models.BigIntegerField(default=0, help_text="Time spent on answering")
+    connections = models.IntegerField(
+        default=0, help_text="The most that were held at once, where they are limited"
+    )
     rows = models.BigIntegerField(null=True)
     bytes = models.BigIntegerField(null=True)
+    files = models.BigIntegerField(null=True, help_text="Bytes of files, of the home region")
     at = models.DateTimeField(auto_now=True)
 
     class Meta:

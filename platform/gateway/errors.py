@@ -17,6 +17,7 @@ from gateway.metrics import LIMITED
 from gateway.problems import problem
 from tenants.backend.pool import Saturated
 from tenants.context import current_tenant_or_none
+from tenants.limits.connections import TooManyConnections
 from tenants.maps import here
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ def database_problem(error: Error, *, committing: bool = False) -> HttpResponse 
     logger.warning("Database error %s (%s)", state, type(error).__name__)
     if isinstance(error, Saturated):
         return problem("saturated", 503, "Nothing was changed. Try again.", retry_after=1)
+    if isinstance(error, TooManyConnections):
+        return _too_many_connections(error)
     if is_connection_error(error):
         if committing:
             return problem(
@@ -85,6 +88,21 @@ def _by_state(state: str) -> HttpResponse | None:
     return None
 
 
+def _too_many_connections(error: TooManyConnections) -> HttpResponse:
+    LIMITED.labels(region=here(), limit="connections").inc()
+    tenant = current_tenant_or_none()
+    return problem(
+        "too-many-connections",
+        429,
+        f"{error.allowed} connections to the database are allowed at the same time in each region. "
+        "Nothing was changed. Wait for what is under way, then try again.",
+        retry_after=1,
+        limit="connections",
+        allowed=error.allowed,
+        plan=tenant.plan if tenant else "",
+    )
+
+
 def _statement_timeout() -> HttpResponse:
     """504: the edge asks another region again after a 503, and this would take as long there."""
     tenant = current_tenant_or_none()
@@ -107,7 +125,11 @@ def _over_quota(error: Error) -> HttpResponse:
     """Which quota, and how much of it is used: numbers that the database itself counted."""
     diagnosis = getattr(error.__cause__, "diag", None)
     told = json.loads(diagnosis.message_detail) if diagnosis else {}
-    what, used, allowed = told.get("what", "rows"), told.get("used"), told.get("allowed")
+    return quota_problem(told.get("what", "rows"), told.get("used"), told.get("allowed"))
+
+
+def quota_problem(what: str, used: int | None, allowed: int | None) -> HttpResponse:
+    """507 for rows and for files alike."""
     LIMITED.labels(region=here(), limit=what).inc()
     tenant = current_tenant_or_none()
     return problem(

@@ -43,6 +43,7 @@ TITLES = {
     "quota-exceeded": "The tenant's quota is used up",
     "statement-timeout": "The database was not done in time; nothing was changed",
     "too-many-at-once": "The tenant's limit of requests at the same time is reached",
+    "too-many-connections": "The tenant's limit of database connections is reached",
     "durability": "The requested durability is not possible",
 }
 

@@ -15,11 +15,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
 from gateway import handoff
-from gateway.errors import FENCED_SQLSTATE, database_problem, sqlstate
+from gateway.errors import FENCED_SQLSTATE, database_problem, quota_problem, sqlstate
 from gateway.metrics import FENCED
 from gateway.problems import problem
 from regions.writers import Action, decide
 from tenants.context import current_tenant_or_none
+from tenants.errors import QuotaExceeded
 from tenants.maps import here, region_map
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -93,6 +94,8 @@ def _asynchronous(get_response: GetResponseAsync) -> GetResponseAsync:
 
 def explain_exception(request: HttpRequest, error: Exception) -> HttpResponse | None:
     """Called by Django for what a view raised."""
+    if isinstance(error, QuotaExceeded):
+        return quota_problem(error.what, error.used, error.allowed)
     return explain(request, error) if isinstance(error, Error) else None
 
 

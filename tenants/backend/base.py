@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from django.db.backends.postgresql import base
 from psycopg import NotSupportedError
@@ -26,6 +27,7 @@ from tenants.backend.session import Session
 from tenants.context import current_tenant_or_none
 from tenants.directory import TenantRecord
 from tenants.errors import WrongTenantError
+from tenants.limits.connections import holders
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -47,6 +49,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._pooled = place is not None and place["role"] == APP_ROLE
         self._by_schema = self._pooled and place is not None and place["mode"] == TenancyMode.SCHEMA
         self._schema: str | None = None
+        # The limited tenant whose number of connections this one counts for.
+        self._counted: UUID | None = None
         self.tenant_session = Session(not self.shares_database) if self._pooled else None
 
     @cached_property
@@ -72,7 +76,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.tenant_session is not None and self.tenant_session.is_anothers():
             return True
         tenant = self.tenant
-        return self._by_schema and tenant is not None and tenant.schema != self._schema
+        if tenant is None or not self._pooled:
+            return False
+        if self._by_schema and tenant.schema != self._schema:
+            return True
+        # Whoever is limited pays for what works for it; in a transaction, who began that.
+        limited = tenant.limits.connections is not None or self._counted is not None
+        return limited and tenant.id != self._counted
 
     def connect(self) -> None:
         """Use one of the process' connections, or make one."""
@@ -83,7 +93,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._schema = self.tenant.schema if self.tenant else None
         if self.tenant_session is not None:
             self.tenant_session.begin()
-        connection, used = process_pool().take(self.pool_key, self, self._open, self._schema)
+        tenant = self.tenant
+        if tenant is not None and tenant.limits.connections is not None:
+            holders().enter(tenant, self)
+            self._counted = tenant.id
+        try:
+            connection, used = process_pool().take(self.pool_key, self, self._open, self._schema)
+        except BaseException:
+            self._leave()
+            raise
         if used:
             self._resume(connection)
 
@@ -111,10 +129,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if not self._pooled:
             super()._close()  # type: ignore[misc]
         elif self.connection is not None:
-            with self.wrap_database_errors:
-                session = self.tenant_session
-                clean = session is None or session.left_by is None
-                process_pool().give_back(self.pool_key, self.connection, clean=clean)
+            try:
+                with self.wrap_database_errors:
+                    session = self.tenant_session
+                    clean = session is None or session.left_by is None
+                    process_pool().give_back(self.pool_key, self.connection, clean=clean)
+            finally:
+                self._leave()
+
+    def _leave(self) -> None:
+        if self._counted is not None:
+            holders().leave(self._counted, self)
+            self._counted = None
 
     def close_if_unusable_or_obsolete(self) -> None:
         """At a request's beginning and end: its connection is for the next one, in any thread."""

@@ -23,6 +23,7 @@ from tenants.celery.place import runs_in
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.errors import TenantNotActive, TenantsError, UnknownTenant
+from tenants.limits.connections import holders
 from tenants.seams import local_directory
 from tenants.work import label, working_on
 
@@ -113,6 +114,8 @@ class Arrival:
                 self.wait = place.reason
             elif place.region != settings.MERIDIAN_REGION:
                 self.region = place.region
+            elif holders().full(record):
+                self.wait = "the tenant has all of its connections in use"
 
     def _send_again(self, task: TenantTask, **how: Any) -> None:
         """The same task: same id, retries, callbacks and chord. The copy is in a broker before

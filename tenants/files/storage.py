@@ -2,11 +2,13 @@
 
 Guarantees that no name leads out of the tenant's prefix, that nothing is read or written without
 a tenant, that an open file is not read under another tenant, and that stored names are relative
-to the tenant, so that a move of the tenant changes no row.
+to the tenant, so that a move of the tenant changes no row. What is saved is within the tenant's
+quota of bytes.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import IO, Any
 from uuid import UUID
@@ -18,7 +20,11 @@ from django.core.files.storage import Storage
 from tenants.context import current_tenant, current_tenant_or_none
 from tenants.errors import WrongTenantError
 from tenants.files.links import link
-from tenants.files.places import store_of
+from tenants.files.places import home_of, store_of
+from tenants.limits.files import give_back, room_for
+from tenants.limits.store import Store
+from tenants.limits.store import store_of as counter_of
+from tenants.seams import cell_spec
 
 
 class TenantFile(File):  # type: ignore[type-arg]
@@ -59,16 +65,27 @@ class TenantStorage(Storage):
     """`STORAGES["default"]`: Django's storage interface over the store of the tenant in scope."""
 
     def _open(self, name: str, mode: str = "rb") -> TenantFile:
-        return TenantFile(self._store().open(checked(name), mode), name, current_tenant().id)
+        tenant = current_tenant()
+        if mode.strip("bt") != "r":
+            with room_for(tenant, 1, self._counter()):
+                pass  # full is full; what is written is counted by the keeper
+        return TenantFile(self._store().open(checked(name), mode), name, tenant.id)
 
     def _save(self, name: str, content: File[Any]) -> str:
-        return self._store().save(checked(name), content)
+        with room_for(current_tenant(), content.size, self._counter()):
+            return self._store().save(checked(name), content)
 
     def save(self, name: str | None, content: IO[Any], max_length: int | None = None) -> str:
         return super().save(checked(name or content.name), content, max_length)
 
     def delete(self, name: str) -> None:
-        self._store().delete(checked(name))
+        tenant, store = current_tenant(), self._store()
+        size = 0
+        if tenant.limits.bytes is not None:
+            with suppress(FileNotFoundError):
+                size = store.size(checked(name))
+        store.delete(checked(name))
+        give_back(tenant, size, self._counter())
 
     def exists(self, name: str) -> bool:
         return self._store().exists(checked(name))
@@ -100,6 +117,10 @@ class TenantStorage(Storage):
 
     def _store(self) -> Storage:
         return store_of(current_tenant())
+
+    def _counter(self) -> Store:
+        """Where the tenant's files are counted: in their region."""
+        return counter_of(home_of(cell_spec(current_tenant().cell)))
 
 
 def checked(name: str) -> str:

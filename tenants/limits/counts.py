@@ -1,7 +1,8 @@
 """What a region has counted of each tenant, in its store.
 
-Per tenant and day (UTC): requests, refused ones, time spent on answering. Per tenant: what was
-held when it was last measured. Kept for KEEP_SECONDS; the control cell keeps the days.
+Per tenant and day (UTC): requests, refused ones, time spent on answering, connections held. Per
+tenant: what was held when it was last measured. Kept for KEEP_SECONDS; the control cell keeps the
+days.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ KEEP_SECONDS = 3 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """`busy_ms` is milliseconds spent on answering."""
+    """`busy_ms` is milliseconds spent on answering; `connections` the most that were held at once,
+    by a tenant with such a limit."""
 
     requests: int = 0
     refused: int = 0
     busy_ms: int = 0
+    connections: int = 0
 
 
 class Counts:
@@ -38,7 +41,7 @@ class Counts:
         day = today()
         with self._client.pipeline(transaction=False) as pipeline:
             for tenant, more in done.items():
-                key = _used(tenant, day)
+                key = used_key(tenant, day)
                 pipeline.hincrby(key, "requests", more.requests)
                 pipeline.hincrby(key, "refused", more.refused)
                 pipeline.hincrby(key, "busy_ms", more.busy_ms)
@@ -54,7 +57,7 @@ class Counts:
     def done(self, tenants: Sequence[UUID], day: date) -> dict[UUID, Done]:
         with self._client.pipeline(transaction=False) as pipeline:
             for tenant in tenants:
-                pipeline.hgetall(_used(tenant, day))
+                pipeline.hgetall(used_key(tenant, day))
             found = pipeline.execute()
         return {
             tenant: Done(**{name: int(value) for name, value in counted.items()})
@@ -62,12 +65,12 @@ class Counts:
         }
 
     def hold(self, held: Mapping[UUID, Held]) -> None:
-        """Note what was measured."""
+        """Note what the tables were measured to hold."""
         day = today()
         with self._client.pipeline(transaction=False) as pipeline:
             for tenant, now in held.items():
-                pipeline.hset(_held(tenant), mapping={"rows": now.rows, "bytes": now.bytes})
-                pipeline.expire(_held(tenant), KEEP_SECONDS)
+                pipeline.hset(held_key(tenant), mapping={"rows": now.rows, "bytes": now.bytes})
+                pipeline.expire(held_key(tenant), KEEP_SECONDS)
                 pipeline.sadd(f"active:{day}", str(tenant))
             pipeline.execute()
 
@@ -75,13 +78,37 @@ class Counts:
         """Those that were measured."""
         with self._client.pipeline(transaction=False) as pipeline:
             for tenant in tenants:
-                pipeline.hgetall(_held(tenant))
+                pipeline.hgetall(held_key(tenant))
             found = pipeline.execute()
         return {
-            tenant: Held(int(measured["rows"]), int(measured["bytes"]))
+            tenant: Held(
+                int(measured["rows"]), int(measured["bytes"]), int(measured.get("files", 0))
+            )
             for tenant, measured in zip(tenants, found, strict=True)
-            if measured
+            if "rows" in measured
         }
+
+    def files(self, tenants: Sequence[UUID]) -> dict[UUID, int]:
+        """The bytes of files of those for whom they are counted here."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            for tenant in tenants:
+                pipeline.hget(held_key(tenant), "files")
+            found = pipeline.execute()
+        return {t: int(files) for t, files in zip(tenants, found, strict=True) if files is not None}
+
+    def add_files(self, tenant: UUID, more: int) -> None:
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.hincrby(held_key(tenant), "files", more)
+            pipeline.expire(held_key(tenant), KEEP_SECONDS)
+            pipeline.execute()
+
+    def copy_files(self, files: Mapping[UUID, int]) -> None:
+        """What another region has counted."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            for tenant, taken in files.items():
+                pipeline.hset(held_key(tenant), "files", taken)
+                pipeline.expire(held_key(tenant), KEEP_SECONDS)
+            pipeline.execute()
 
     def warn(self, cell: str, states: Mapping[UUID, str]) -> None:
         """Note who of the cell is near or over a quota, and nobody else."""
@@ -122,11 +149,11 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-def _used(tenant: UUID, day: date) -> str:
+def used_key(tenant: UUID, day: date) -> str:
     return f"used:{{{tenant}}}:{day}"
 
 
-def _held(tenant: UUID) -> str:
+def held_key(tenant: UUID) -> str:
     return f"held:{{{tenant}}}"
 
 

@@ -17,10 +17,16 @@ HARD = 1.2
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a tenant's tables hold in one replica."""
+    """What a tenant's tables hold in one replica, and the bytes of its files."""
 
     rows: int
     bytes: int
+    files: int = 0
+
+    @property
+    def storage(self) -> int:
+        """What the quota of bytes is about."""
+        return self.bytes + self.files
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ def standings(held: Held, limits: Limits) -> Iterator[Standing]:
     if limits.rows is not None:
         yield Standing("rows", held.rows, limits.rows)
     if limits.bytes is not None:
-        yield Standing("bytes", held.bytes, limits.bytes)
+        yield Standing("bytes", held.storage, limits.bytes)
 
 
 def worst(held: Held, limits: Limits) -> Standing | None:

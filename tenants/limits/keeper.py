@@ -47,6 +47,7 @@ class Round:
 ROUNDS = (
     Round("watch", 1.0, lambda region: rounds.watch_region(deployment(), region)),
     Round("meter", 1.0, lambda region: rounds.meter_region(deployment(), region)),
+    Round("files", rounds.FILES_SECONDS, rounds.measure_files_of),
     Round("usage", 30.0, rounds.report_usage),
 )
 

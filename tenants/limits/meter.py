@@ -46,9 +46,9 @@ def meter_cell(
         with _agent(deployment, region, spec) as agent:
             if not quota.installed(agent):
                 isolation_of(spec).ensure_quotas(region)
-            held = measure(agent, spec, tenants)
+            counts.hold(measure(agent, spec, tenants))
+            held = counts.held([tenant.id for tenant in tenants])  # with the files
             quota.publish(agent, excesses(tenants, held))
-        counts.hold(held)
         counts.warn(spec.name, warnings(tenants, held))
     finally:
         taken = time.monotonic() - began

@@ -27,8 +27,8 @@ def limits_document(tenant: Tenant) -> dict[str, Any]:
 
 
 def usage_document(tenant: Tenant, *, days: int) -> dict[str, Any]:
-    """Day by day (UTC) and region by region, the newest first. `rows` and `bytes` are what was
-    held when they were last measured; None: not measured yet."""
+    """Day by day (UTC) and region by region, the newest first. `rows`, `bytes` (of
+    rows) and `files` (their bytes) are what was held when last measured; None: not measured yet."""
     since = datetime.now(UTC).date() - timedelta(days=days - 1)
     rows = Usage.objects.filter(tenant=tenant, day__gte=since)
     return {
@@ -40,8 +40,10 @@ def usage_document(tenant: Tenant, *, days: int) -> dict[str, Any]:
                 "requests": row.requests,
                 "refused": row.refused,
                 "busy_ms": row.busy_ms,
+                "connections": row.connections,
                 "rows": row.rows,
                 "bytes": row.bytes,
+                "files": row.files,
                 "at": row.at.isoformat(),
             }
             for row in rows

@@ -27,13 +27,15 @@ class Limits:
     """None is unlimited. All of them hold for one region.
 
     `requests_per_minute` is an average, `burst` how many may come at once; `concurrent_requests`
-    and `tasks` (of Celery) are in flight at the same time; `statement_ms` is the longest that one
-    SQL statement runs; `rows` and `bytes` are what the tenant's tables hold.
+    and `tasks` (of Celery) are in flight at the same time; `connections` to its cell are held at
+    the same time by whatever works for it; `statement_ms` is the longest that one SQL statement
+    runs; `rows` are what the tenant's tables hold, `bytes` what these and its files do.
     """
 
     requests_per_minute: int | None = None
     burst: int | None = None
     concurrent_requests: int | None = None
+    connections: int | None = None
     statement_ms: int | None = None
     rows: int | None = None
     bytes: int | None = None

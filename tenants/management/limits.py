@@ -54,7 +54,8 @@ class LimitVerbs(VerbCommand):
         return usage_document(find_tenant(slug), days=days)
 
     def show_usage(self, document: dict[str, Any]) -> None:
-        columns = ("day", "region", "requests", "refused", "busy_ms", "rows", "bytes")
+        counted = ("requests", "refused", "busy_ms", "connections", "rows", "bytes", "files")
+        columns = ("day", "region", *counted)
         self.table(columns, ([entry[name] for name in columns] for entry in document["days"]))
         for line in document["advice"]:
             self.stdout.write(line)

@@ -15,7 +15,17 @@ from tenants.models import Plan
 
 
 class PlanAdmin(ReadOnlyAdmin):
-    list_display = ("name", "requests", "at_once", "statement", "rows", "storage", "tasks", "held")
+    list_display = (
+        "name",
+        "requests",
+        "at_once",
+        "connections",
+        "statement",
+        "rows",
+        "storage",
+        "tasks",
+        "held",
+    )
     search_fields = ("name",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
@@ -40,6 +50,10 @@ class PlanAdmin(ReadOnlyAdmin):
     @display(description="At the same time")
     def at_once(self, plan: Plan) -> str:
         return _shown(plan, "concurrent_requests")
+
+    @display(description="Connections")
+    def connections(self, plan: Plan) -> str:
+        return _shown(plan, "connections")
 
     @display(description="Longest statement")
     def statement(self, plan: Plan) -> str:

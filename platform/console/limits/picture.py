@@ -18,6 +18,7 @@ LABELS = {
     "requests_per_minute": "Requests a minute",
     "burst": "Requests in one burst",
     "concurrent_requests": "Requests at the same time",
+    "connections": "Database connections at the same time",
     "statement_ms": "Longest SQL statement",
     "rows": "Rows",
     "bytes": "Storage",
@@ -35,8 +36,10 @@ class Day:
     requests: int
     refused: int
     busy_ms: int
+    connections: int
     rows: int | None
     bytes: int | None
+    files: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +89,11 @@ def bars(days: Iterable[Day], limits: Limits) -> list[Bar]:
             newest[day.region] = day
     found = []
     for region in sorted(newest):
-        held = Held(newest[region].rows or 0, newest[region].bytes or 0)
+        last = newest[region]
+        held = Held(last.rows or 0, last.bytes or 0, last.files or 0)
         limited = {one.what: one for one in standings(held, limits)}
-        for what in ("rows", "bytes"):
-            one, used = limited.get(what), getattr(held, what)
+        for what, used in (("rows", held.rows), ("bytes", held.storage)):
+            one = limited.get(what)
             found.append(
                 Bar(
                     label=LABELS[what],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,8 +31,7 @@ def panel(tenant: Tenant) -> dict[str, Any]:
     """What `console/tenant_limits.html` shows."""
     today = datetime.now(UTC).date()
     rows = Usage.objects.filter(tenant=tenant, day__gt=today - timedelta(days=DAYS))
-    fields = ("day", "region", "requests", "refused", "busy_ms", "rows", "bytes")
-    days = [Day(*values) for values in rows.values_list(*fields)]
+    days = [Day(**values) for values in rows.values(*(field.name for field in fields(Day)))]
     limits = resolve(tenant.plan.limits, tenant.limits)
     return {
         "plan": tenant.plan_id,

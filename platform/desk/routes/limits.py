@@ -22,6 +22,7 @@ class LimitsOut(Schema):
     requests_per_minute: int | None
     burst: int | None
     concurrent_requests: int | None
+    connections: int | None
     statement_ms: int | None
     rows: int | None
     bytes: int | None
@@ -34,13 +35,15 @@ class UsedOut(Schema):
     requests: int
     refused: int
     busy_ms: int
+    connections: int
 
 
 class HeldOut(Schema):
-    """When it was last measured."""
+    """When it was last measured. `bytes` are those of rows; a quota counts those of files too."""
 
     rows: int
     bytes: int
+    files: int
 
 
 class QuotaOut(Schema):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
@@ -17,7 +19,9 @@ from tenants import tokens
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.limits import rounds, store, tally, warned
+from tenants.limits.connections import holders
 from tenants.limits.counts import Counts
+from tenants.limits.values import resolve
 from tenants.models import Usage
 from tenants.seams import find_tenant, record_for
 from tests.gateway import maps
@@ -198,3 +202,21 @@ def test_counts_wait_while_the_store_does_not_answer(pair, serve: Serve, monkeyp
 
 def test_the_request_path_and_the_registry_agree_on_a_tenants_limits(pair, serve: Serve):
     assert record_for(find_tenant(pair[0].slug)).limits == pair[0].limits
+
+
+def test_a_request_that_finds_no_connection_gets_429(pair, serve: Serve):
+    acme = serve(connections=1)
+    limited = replace(pair[0], limits=resolve({"connections": 1}, {}))
+    holders.cache_clear()
+    holders().enter(limited, kept := Event())
+    refused = [add(acme, 1), acme.get("/api/desk/customers")]
+    holders().leave(limited.id, kept)
+    for answer in refused:
+        assert (answer.status_code, answer["Retry-After"]) == (429, "1")
+        told = answer.json()
+        assert told["type"] == "urn:meridian:problem:too-many-connections"
+        assert (told["limit"], told["allowed"], told["plan"]) == ("connections", 1, "small")
+    assert add(acme, 1).status_code == 201
+    page = Client(headers={"host": "127.0.0.1"}).get("/metrics").content.decode()
+    assert 'meridian_limited_requests_total{limit="connections",region="eu-west"}' in page
+    holders.cache_clear()
