@@ -34,12 +34,20 @@ Limited = Callable[[int], TenantRecord]
 
 
 @pytest.fixture
-def room(stores, shared_pair, valkeys, settings, monkeypatch) -> Iterator[Limited]:  # noqa: F811
+def room(
+    stores,  # noqa: F811
+    shared_pair,
+    deployment,
+    valkeys,
+    settings,
+    monkeypatch,
+) -> Iterator[Limited]:
     """`room(n)`: a tenant of the region with a quota of n bytes, in whose scope the test runs."""
     settings.MERIDIAN_REGION = HOME
     monkeypatch.setattr("tenants.limits.store.PATIENCE_SECONDS", 10.0)
     monkeypatch.setattr("tenants.limits.store.RETRY_SECONDS", 60.0)
     forget_stores()
+    publish_maps(deployment)
     base = shared_pair[0]
     scopes = []
 
@@ -52,6 +60,7 @@ def room(stores, shared_pair, valkeys, settings, monkeypatch) -> Iterator[Limite
     yield make
     for scope in reversed(scopes):
         scope.__exit__(None, None, None)
+    forget_maps(deployment)
     forget_stores()
 
 
