@@ -16,7 +16,7 @@ from psycopg import sql
 
 from regions.replication import letters
 from regions.replication.session import Session, merge_stage
-from regions.replication.shapes import COLUMNS, Shape, relation_of
+from regions.replication.shapes import KNOWN, Shape, relation_of
 
 BATCH = 5_000  # entries a step; a larger source transaction is still taken whole
 BATCH_ROWS = 20_000
@@ -35,16 +35,14 @@ SELECT (SELECT arrival FROM fabric.watermark WHERE origin = $1), max(arrival), c
 """).format(batch=BATCH, rows=BATCH_ROWS)
 
 _CONTENTS = sql.SQL("""
-SELECT run.*, r.key, ({columns}), EXISTS (SELECT FROM fabric.tombstone g WHERE g.rel = run.rel)
+SELECT run.*, {known}, EXISTS (SELECT FROM fabric.tombstone g WHERE g.rel = run.rel)
   FROM (SELECT c.rel, c.columns, bool_and(c.op = 'I'), sum(c.size) FROM fabric.change c
          WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3 AND c.op <> 'H'
          GROUP BY c.rel, c.columns) AS run
   LEFT JOIN fabric.relation r USING (rel)
-""").format(columns=COLUMNS.format(rel=sql.SQL("run.rel")))
+""").format(known=KNOWN)
 
-_RELATION = sql.SQL("SELECT r.key, ({}) FROM fabric.relation r WHERE r.rel = $1").format(
-    COLUMNS.format(rel=sql.SQL("r.rel"))
-)
+_RELATION = sql.SQL("SELECT {} FROM fabric.relation r WHERE r.rel = $1").format(KNOWN)
 
 _ADVANCE = """
 WITH run AS (
@@ -118,10 +116,8 @@ async def _next_run(session: Session, origin: int) -> tuple[Run | None, int, boo
 
 
 async def _merge_run(session: Session, run: Run) -> None:
-    for rel, columns, only_new, rows, key, ours, buried in await session.fetch(
-        _CONTENTS, run.bounds
-    ):
-        shape = Shape(relation_of(rel, key, ours), tuple(columns))
+    for rel, columns, only_new, rows, *known, buried in await session.fetch(_CONTENTS, run.bounds):
+        shape = Shape(relation_of(rel, *known), tuple(columns))
         statements = await session.statements(shape)
         params = (*run.bounds, rel, columns)
         if only_new and not buried:
@@ -167,8 +163,8 @@ async def _apply_in_parts(session: Session, run: Run) -> int:
 async def _merge_row(session: Session, row: tuple[Any, ...]) -> None:
     rel, columns = row[3], row[4]
     found = await session.fetch(_RELATION, (rel,))
-    key, ours = found[0] if found else (None, None)
-    statements = await session.statements(Shape(relation_of(rel, key, ours), tuple(columns)))
+    known = found[0] if found else (None, None, None)
+    statements = await session.statements(Shape(relation_of(rel, *known), tuple(columns)))
     await session.execute(statements.stage_row, row)
     await merge_stage(session, statements, rows=1)
 

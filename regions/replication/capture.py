@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from regions.errors import RegionsError
+from regions.replication import rules
 
 Connection = psycopg.Connection[Any]
 
@@ -65,8 +66,10 @@ ALTER TABLE {table}
 """
 
 _RELATION = """
-INSERT INTO fabric.relation (rel, key, columns) VALUES ({rel}, {key}, {columns})
-    ON CONFLICT (rel) DO UPDATE SET key = EXCLUDED.key, columns = EXCLUDED.columns
+INSERT INTO fabric.relation (rel, key, columns, rules)
+    VALUES ({rel}, {key}, {columns}, {rules})
+    ON CONFLICT (rel) DO UPDATE
+    SET key = EXCLUDED.key, columns = EXCLUDED.columns, rules = EXCLUDED.rules
 """
 
 # Sequences draw only numbers that are this replica's node modulo the step.
@@ -103,6 +106,7 @@ class Captured:
     arguments: dict[str, tuple[str, ...]]
     known_key: tuple[str, ...] | None
     known_columns: tuple[str, ...] | None
+    known_rules: dict[str, str] | None
 
 
 _TABLES = """
@@ -119,9 +123,10 @@ SELECT c.relname,
           JOIN pg_sequence q ON q.seqrelid = s.oid AND q.seqincrement <> %(step)s
          WHERE d.refobjid = c.oid AND d.refclassid = 'pg_class'::regclass
            AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')),
-       (SELECT coalesce(jsonb_object_agg(t.tgname, encode(t.tgargs, 'hex')), '{}')::text
-          FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = ANY(%(triggers)s)),
-       r.key, r.columns
+       (SELECT coalesce(jsonb_object_agg(t.tgname, encode(t.tgargs, 'hex')), '{}')
+          FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = ANY(%(triggers)s)
+           OR t.tgrelid = c.oid AND t.tgname ~ '^(zzz_)?fabric_rule_'),
+       r.key, r.columns, r.rules
   FROM pg_class c
  CROSS JOIN LATERAL (
        SELECT coalesce(array_agg(a.attname::text) FILTER (WHERE a.attgenerated = ''), '{}'),
@@ -187,8 +192,19 @@ def read_captured(
             arguments={trigger: _arguments(text) for trigger, text in json.loads(triggers).items()},
             known_key=tuple(known_key) if known_key else None,
             known_columns=tuple(known_columns) if known_columns else None,
+            known_rules=json.loads(known_rules) if known_rules else None,
         )
-        for name, key, columns, generated, sequences, triggers, known_key, known_columns in rows
+        for (
+            name,
+            key,
+            columns,
+            generated,
+            sequences,
+            triggers,
+            known_key,
+            known_columns,
+            known_rules,
+        ) in rows
         if name not in without
     ]
 
@@ -227,6 +243,8 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
     wanted: dict[str, tuple[str, ...]] = dict.fromkeys(TRIGGERS, ())
     wanted |= {"zz_fabric_stamp_update": table.generated}
     wanted |= dict.fromkeys(("fabric_insert", "fabric_update", "fabric_delete"), written)
+    ruled = rules.declared(table.name)
+    wanted |= rules.triggers(ruled)
     if table.arguments != wanted or table.known_key != table.key:
         found.append(
             sql.SQL(_TRIGGERS).format(
@@ -238,13 +256,20 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
                 key=_listed(sql.Literal(column) for column in table.key),
             )
         )
+        found += rules.statements(name, ruled)
+        found += [
+            sql.SQL("DROP TRIGGER {} ON {}").format(sql.Identifier(trigger), name)
+            for trigger in sorted(table.arguments.keys() - wanted.keys())
+        ]
     columns = tuple(sorted({*table.columns, *HIDDEN_COLUMNS}))
-    if (table.known_key, table.known_columns) != (table.key, columns):
+    known = (table.known_key, table.known_columns, table.known_rules)
+    if known != (table.key, columns, ruled):
         found.append(
             sql.SQL(_RELATION).format(
                 rel=sql.Literal(f"{schema}.{table.name}"),
                 key=_array(table.key),
                 columns=_array(columns),
+                rules=sql.Literal(json.dumps(ruled)),
             )
         )
     return found

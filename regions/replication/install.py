@@ -36,7 +36,7 @@ def script(name: str) -> sql.SQL:
 
 def install(connection: Connection, spec: CellSpec, *, region: str, node: int) -> None:
     """Make this database a replica of `spec` in `region`, whose stamps carry `node`."""
-    for name in ("fabric.sql", "merge.sql", "capture.sql"):
+    for name in ("fabric.sql", "merge.sql", "rules.sql", "capture.sql"):
         connection.execute(script(name))
     connection.execute(
         "INSERT INTO fabric.member (cell, region, node) VALUES (%s, %s, %s)"

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from regions.replication.session import Session, merge_stage
-from regions.replication.shapes import COLUMNS, Shape, relation_of
+from regions.replication.shapes import KNOWN, Shape, relation_of
 
 AT_ONCE = 500  # letters tried again in one go, those that have waited longest first
 
@@ -32,9 +32,9 @@ ON CONFLICT (rel, pk, origin) DO UPDATE
 """)
 
 _WAITING = sql.SQL("""
-SELECT d.id, d.rel, akeys(d.state), r.key, ({columns}) FROM fabric.dead_letter d
+SELECT d.id, d.rel, akeys(d.state), {known} FROM fabric.dead_letter d
   LEFT JOIN fabric.relation r USING (rel) ORDER BY d.last_at, d.id LIMIT {at_once}
-""").format(columns=COLUMNS.format(rel=sql.SQL("d.rel")), at_once=AT_ONCE)
+""").format(known=KNOWN, at_once=AT_ONCE)
 
 
 async def park(session: Session, row: tuple[Any, ...], error: psycopg.Error) -> None:
@@ -52,10 +52,10 @@ async def park(session: Session, row: tuple[Any, ...], error: psycopg.Error) -> 
 async def retry(session: Session) -> int:
     """Try parked changes again; returns how many went in."""
     done = 0
-    for letter, rel, columns, key, ours in await session.fetch(_WAITING):
+    for letter, rel, columns, *known in await session.fetch(_WAITING):
         try:
             async with session.connection.transaction():
-                shape = Shape(relation_of(rel, key, ours), tuple(columns))
+                shape = Shape(relation_of(rel, *known), tuple(columns))
                 statements = await session.statements(shape)
                 await session.execute(statements.stage_letter, (letter,))
                 await merge_stage(session, statements, rows=1)

@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from regions.replication.capture import HIDDEN_COLUMNS
+from regions.replication.rules import ROWS
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class Relation:
     name: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    rules: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def elements(self) -> bool:
+        """Whether its rows are a set's elements: a deletion removes only what it has seen."""
+        return dict(self.rules).get(ROWS, "").startswith("set:")
 
     @property
     def table(self) -> sql.Identifier:
@@ -49,23 +56,37 @@ class Relation:
         return {column.name: column for column in self.columns if not column.generated}
 
 
-# As one value: Column's fields in its order.
-COLUMNS = sql.SQL("""
+# As one value: Column's fields in its order. A relation is named r.
+_COLUMNS = sql.SQL("""
 SELECT jsonb_agg(jsonb_build_array(attname, format_type(atttypid, atttypmod), attgenerated <> '',
                                    CASE attgenerated WHEN '' THEN pg_get_expr(adbin, adrelid) END)
                  ORDER BY attnum)
   FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
  WHERE attnum > 0 AND NOT attisdropped AND attrelid = to_regclass(
-       quote_ident(split_part({rel}, '.', 1)) || '.'
-       || quote_ident(substr({rel}, strpos({rel}, '.') + 1)))
+       quote_ident(split_part(r.rel, '.', 1)) || '.'
+       || quote_ident(substr(r.rel, strpos(r.rel, '.') + 1)))
 """)
 
 
-def relation_of(name: str, key: list[str] | None, columns: list[list[Any]] | None) -> Relation:
+# What is known here of the relation r: the arguments of `relation_of` after the name.
+KNOWN = sql.SQL("r.key, ({}), r.rules").format(_COLUMNS)
+
+
+def relation_of(
+    name: str,
+    key: list[str] | None,
+    columns: list[list[Any]] | None,
+    rules: dict[str, str] | None,
+) -> Relation:
     """Raises UndefinedTable where this replica has no such table under the fabric."""
     if key is None or columns is None:
         raise psycopg.errors.UndefinedTable(f"{name} does not exist in this replica")
-    return Relation(name, tuple(key), tuple(Column(*column) for column in columns))
+    return Relation(
+        name,
+        tuple(key),
+        tuple(Column(*column) for column in columns),
+        tuple(sorted((rules or {}).items())),
+    )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ wrote all of them).
 
 Parameters of what reads a run of the log: $1 origin, $2 after arrival, $3 up to arrival, $4 table,
 $5 the writer's columns; of one row, also $6 the entry's number and $7 the row's place in it.
-
-A value is never taken apart here: the merge picks one version's or the other's, typed as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +16,8 @@ from collections.abc import Iterable
 from psycopg import sql
 
 from regions.replication.capture import HIDDEN_COLUMNS
-from regions.replication.shapes import Column, Shape
+from regions.replication.merging import joined_up, listed, merge_into, texts
+from regions.replication.shapes import Shape
 
 Statement = sql.Composed
 
@@ -48,7 +47,7 @@ SELECT {columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant
                    AS _fabric_version,
                CASE WHEN bool_and(c.op = 'U') OVER run
                     THEN fabric.first_base(written._base - '') OVER run END AS _fabric_based,
-               max(c.stamp) FILTER (WHERE c.op = 'D') OVER run AS _fabric_dead,
+               max({death}) FILTER (WHERE c.op = 'D') OVER run AS _fabric_dead,
                lead(false, 1, true) OVER run AS _fabric_last
 """
     + _RUN
@@ -60,7 +59,8 @@ SELECT {columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant
 
 _STAGE_LETTER = sql.SQL("""
 INSERT INTO {stage} ({columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant)
-SELECT {row_columns}, coalesce((written._base ->> '')::bigint, 0), written._base - '', d.dead,
+SELECT {row_columns}, coalesce((written._base ->> '')::bigint, 0), written._base - '',
+       CASE WHEN d.dead IS NOT NULL THEN {letter_death} END,
        d.tenant
   FROM fabric.dead_letter d CROSS JOIN LATERAL populate_record(NULL::{row}, d.state) AS written
  WHERE d.id = $1""")
@@ -81,28 +81,9 @@ INSERT INTO fabric.conflict
 SELECT {rel}, {stage_pk}, d.field, d.loser_stamp, to_jsonb(d.loser), d.winner_stamp,
        to_jsonb(d.winner), 'last writer wins', s._fabric_tenant
   FROM {stage} s JOIN {table} t ON {matches}
- CROSS JOIN LATERAL fabric.discarded(hstore(t), hstore(s) - {meta}, s._fabric_based) d
+ CROSS JOIN LATERAL fabric.discarded(hstore(t), hstore(s) - {meta}, s._fabric_based, {ruled}) d
  WHERE t._stamp <> s._fabric_version AND (s._fabric_dead IS NULL OR s._fabric_dead < s._stamp)
 ON CONFLICT DO NOTHING""")
-
-_MERGE = sql.SQL("""
-INSERT INTO {into} AS t ({columns}) OVERRIDING SYSTEM VALUE
-SELECT {source_columns} FROM {source}
-ON CONFLICT ({key}) DO UPDATE
-   SET {fields}{lacking}
-       _born = greatest(t._born, EXCLUDED._born), _stamp = greatest(t._stamp, EXCLUDED._stamp),
-       _base = CASE WHEN EXCLUDED._stamp > t._stamp THEN EXCLUDED._base ELSE t._base END,
-       _fields = fabric.join_fields(
-           t._fields, t._born, EXCLUDED._fields, EXCLUDED._born, {visible})
- WHERE (t._stamp, t._born) <> (EXCLUDED._stamp, EXCLUDED._born)
-    OR t._fields IS DISTINCT FROM EXCLUDED._fields""")
-
-_FIELD = sql.SQL(
-    "{c} = CASE WHEN coalesce((EXCLUDED._fields ->> {n})::bigint, EXCLUDED._born)"
-    " > coalesce((t._fields ->> {n})::bigint, t._born) THEN EXCLUDED.{c} ELSE t.{c} END, "
-)
-# Our value is of this row, not of an earlier one with its key.
-_LACKING = sql.SQL("{c} = CASE WHEN EXCLUDED._born > t._born THEN {default} ELSE t.{c} END, ")
 
 # A write that the deleting region had not seen is discarded with its row …
 _RECORD_DELETED = sql.SQL("""
@@ -141,20 +122,25 @@ class Statements:
             "stage": shape.stage,
             "scratch": shape.scratch,
             "row": shape.row,
-            "columns": _listed(shape.stored),
-            "row_columns": _listed(shape.stored, "written"),
-            "key": _listed(key),
-            "row_key": _listed(key, "written"),
+            "columns": listed(shape.stored),
+            "row_columns": listed(shape.stored, "written"),
+            "key": listed(key),
+            "row_key": listed(key, "written"),
             "matches": _equal("t", "s", key),
             "scratch_matches": _equal("x", "s", key),
             # What a type's output function says, which a cast to text need not.
             "stage_pk": sql.SQL("ARRAY[{}]").format(
-                _join(sql.SQL("format('%s', s.{})").format(sql.Identifier(c)) for c in key)
+                joined_up(sql.SQL("format('%s', s.{})").format(sql.Identifier(c)) for c in key)
             ),
-            "meta": _texts(("_fabric_version", "_fabric_based", "_fabric_dead", "_fabric_tenant")),
+            "meta": texts(("_fabric_version", "_fabric_based", "_fabric_dead", "_fabric_tenant")),
+        }
+        names |= {
+            "death": sql.SQL("written._stamp" if relation.elements else "c.stamp"),
+            "letter_death": sql.SQL("written._stamp" if relation.elements else "d.dead"),
+            "ruled": texts((*HIDDEN_COLUMNS, *dict(relation.rules))),
         }
         ordinality = sql.SQL("WITH ORDINALITY AS written({}, _fabric_place)").format(
-            _listed(shape.written)
+            listed(shape.written)
         )
         self.definitions = shape.definitions()
         self.insert_new = _INSERT_NEW.format(**names, ordinality=sql.SQL("AS written"))
@@ -170,7 +156,7 @@ class Statements:
         self.any_dead = _ANY_DEAD.format(**names)
         self.record_discarded = _RECORD_DISCARDED.format(**names)
         living = sql.SQL("{} s WHERE s._fabric_dead IS NULL").format(shape.stage)
-        self.merge = self.merge_into(shape, relation.table, shape.stored, "s", living)
+        self.merge = merge_into(shape, relation.table, shape.stored, "s", living)
         # The deleted: all that is known of each, joined; then it stays deleted, or comes back.
         local = sql.SQL("{} l JOIN {} s ON {} WHERE s._fabric_dead IS NOT NULL").format(
             relation.table, shape.stage, _equal("l", "s", key)
@@ -184,13 +170,13 @@ class Statements:
             shape.scratch, shape.stage, names["scratch_matches"]
         )
         self.settle_deleted = [
-            self.merge_into(shape, shape.scratch, every, "l", local),
-            self.merge_into(shape, shape.scratch, every, "l", buried),
-            self.merge_into(shape, shape.scratch, shape.stored, "s", staged),
+            merge_into(shape, shape.scratch, every, "l", local),
+            merge_into(shape, shape.scratch, every, "l", buried),
+            merge_into(shape, shape.scratch, shape.stored, "s", staged),
             _RECORD_DELETED.format(**names),
             _BURY.format(**names),
             _DELETE.format(**names),
-            self.merge_into(shape, relation.table, every, "x", revived),
+            merge_into(shape, relation.table, every, "x", revived),
             sql.SQL("DELETE FROM {}").format(shape.scratch),
         ]
         self.clear = sql.SQL("DELETE FROM {}").format(shape.stage)
@@ -198,55 +184,6 @@ class Statements:
             shape.stage, shape.scratch, shape.row
         )
         self.truncate = sql.SQL("TRUNCATE {}, {}").format(shape.stage, shape.scratch)
-
-    @staticmethod
-    def merge_into(
-        shape: Shape,
-        into: sql.Composable,
-        columns: tuple[str, ...],
-        alias: str,
-        source: sql.Composable,
-    ) -> Statement:
-        """Merge the versions in `source`, which have `columns`, into the table `into`."""
-        key = shape.relation.key
-        lacking = [c for c in shape.relation.plain.values() if c.name not in columns]
-        fields = [c for c in columns if c not in HIDDEN_COLUMNS and c not in key]
-        return _MERGE.format(
-            into=into,
-            columns=_listed((*columns, *(column.name for column in lacking))),
-            source_columns=_join(
-                [*(sql.Identifier(alias, c) for c in columns), *map(_default, lacking)]
-            ),
-            source=source,
-            key=_listed(key),
-            fields=sql.Composed(
-                [_FIELD.format(c=sql.Identifier(c), n=sql.Literal(c)) for c in fields]
-            ),
-            lacking=sql.Composed(
-                [
-                    _LACKING.format(c=sql.Identifier(column.name), default=_default(column))
-                    for column in lacking
-                ]
-            ),
-            visible=_texts(c for c in columns if c not in HIDDEN_COLUMNS),
-        )
-
-
-def _default(column: Column) -> sql.SQL:
-    """The catalog's own text of it."""
-    return sql.SQL(column.default or "NULL")
-
-
-def _join(parts: Iterable[sql.Composable]) -> sql.Composed:
-    return sql.SQL(", ").join(parts)
-
-
-def _listed(columns: Iterable[str], prefix: str | None = None) -> sql.Composed:
-    return _join(sql.Identifier(prefix, c) if prefix else sql.Identifier(c) for c in columns)
-
-
-def _texts(names: Iterable[str]) -> sql.Composed:
-    return sql.SQL("ARRAY[{}]::text[]").format(_join(map(sql.Literal, names)))
 
 
 def _equal(left: str, right: str, columns: Iterable[str]) -> sql.Composed:

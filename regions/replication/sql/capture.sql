@@ -165,6 +165,8 @@ DECLARE
     columns text[] := fabric.columns_of(TG_RELID);
     here text := TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME;
     txn fabric.txn;
+    elements boolean := (SELECT rules ->> '*' LIKE 'set:%' FROM fabric.relation
+                          WHERE rel = TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME);
     newest bigint;
     dead bigint;
 BEGIN
@@ -175,10 +177,12 @@ BEGIN
     SELECT * INTO txn FROM fabric.txn WHERE xact = pg_current_xact_id();
     dead := greatest(txn.stamp, fabric.after_stamp(newest, txn.stamp));
     WITH gone AS (
-        SELECT _fabric_row::text AS doc, hstore(_fabric_row) AS state FROM stale AS _fabric_row
+        SELECT _fabric_row::text AS doc, hstore(_fabric_row) AS state,
+               CASE WHEN elements THEN _fabric_row._stamp ELSE dead END AS stamp
+          FROM stale AS _fabric_row
     ), buried AS (
         INSERT INTO fabric.tombstone (rel, pk, stamp, tenant, state)
-        SELECT here, state -> TG_ARGV[1:], dead,
+        SELECT here, state -> TG_ARGV[1:], stamp,
                coalesce(nullif(TG_ARGV[0], ''), state -> 'tenant_id')::uuid, state
           FROM gone
         ON CONFLICT (rel, pk) DO UPDATE SET stamp = EXCLUDED.stamp, state = EXCLUDED.state

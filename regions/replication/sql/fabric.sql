@@ -68,7 +68,8 @@ CREATE UNLOGGED TABLE IF NOT EXISTS fabric.txn (
 CREATE TABLE IF NOT EXISTS fabric.relation (
     rel text PRIMARY KEY,
     key text[] NOT NULL,
-    columns text[] NOT NULL
+    columns text[] NOT NULL,
+    rules jsonb NOT NULL DEFAULT '{}'   -- by column; "*" is the rows' own
 );
 
 CREATE TABLE IF NOT EXISTS fabric.watermark (

@@ -3,7 +3,8 @@
 -- The rows themselves are merged by typed statements (statements.py); these are their parts, which
 -- read nothing but their arguments.
 
--- The stamps of two versions' fields, joined. `columns`: the fields that both have.
+-- The stamps of two versions' fields, joined. `columns`: the fields that both have. Those with a
+-- rule of their own are not among them, nor in the arguments.
 CREATE OR REPLACE FUNCTION fabric.join_fields(
     mine jsonb, mine_born bigint, theirs jsonb, theirs_born bigint, columns text[])
 RETURNS jsonb LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
@@ -39,14 +40,16 @@ $$;
 
 -- The values that applying `theirs` onto `mine` discards although nobody knowingly replaced them.
 -- `based`: the stamps that their writer saw in the fields it changed; null: it wrote all of them.
-CREATE OR REPLACE FUNCTION fabric.discarded(mine hstore, theirs hstore, based jsonb)
+-- `ruled`: the platform's columns, and those that a declared rule merges.
+CREATE OR REPLACE FUNCTION fabric.discarded(
+    mine hstore, theirs hstore, based jsonb, ruled text[])
 RETURNS TABLE (field text, loser_stamp bigint, loser text, winner_stamp bigint, winner text)
 LANGUAGE sql IMMUTABLE AS $$
     WITH pair AS (
         SELECT key, fabric.field_stamp(mine, key) AS m, fabric.field_stamp(theirs, key) AS t,
                coalesce((based ->> key)::bigint, 0) AS seen,
                coalesce(((mine -> '_base')::jsonb ->> key)::bigint, 0) AS known
-          FROM skeys(theirs - mine - ARRAY['_born', '_stamp', '_fields', '_base']) AS key
+          FROM skeys(theirs - mine - ruled) AS key
          WHERE (based IS NULL OR based ? key) AND mine ? key
     )
     SELECT key, least(m, t), CASE WHEN t > m THEN mine -> key ELSE theirs -> key END,

@@ -11,8 +11,8 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from regions.replication.capture import HIDDEN_COLUMNS
+from regions.replication.merging import merge_into
 from regions.replication.shapes import Column, Relation, Shape
-from regions.replication.statements import Statements
 from tests.regions.replication.mesh import Mesh
 
 FIELDS = ("a", "b", "c")
@@ -80,7 +80,7 @@ def merge(mesh: Mesh):
     columns = ", ".join(f"{c.name} {c.type}" for c in SHAPE.relation.columns)
     session.execute(f"CREATE TEMP TABLE merged ({columns}, PRIMARY KEY (id))")
     table = sql.Identifier("merged")
-    statement = Statements.merge_into(
+    statement = merge_into(
         SHAPE,
         table,
         SHAPE.stored,
