@@ -9,7 +9,8 @@ class TenantsConfig(AppConfig):
 
     def ready(self) -> None:
         stamp_records()
-        from tenants import binding, checks, connections  # noqa: F401 (registers)
+        from tenants import binding, checks, connections, merging  # noqa: F401 (registers)
 
         connections.install()
         binding.install()
+        merging.install()

@@ -8,6 +8,7 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, register
 
+from tenants import merging
 from tenants.backend.introspection import HIDDEN_COLUMNS
 from tenants.labels import tenant_labels
 
@@ -30,4 +31,25 @@ def columns_are_free(
         for model in config.get_models(include_auto_created=True)
         for field in model._meta.local_fields
         if field.column in HIDDEN_COLUMNS
+    ]
+
+
+@register
+def rules_fit(app_configs: Sequence[AppConfig] | None = None, **options: Any) -> list[CheckMessage]:
+    """A merge rule is on a field that can have it, of a model that is there."""
+    try:
+        declared = list(merging.all_rules())
+    except LookupError as error:
+        return [
+            Error(
+                f"MERIDIAN_MERGE_RULES names a model that is not installed: {error}",
+                hint="Write it app_label.Model, or take it out.",
+                id="tenants.E002",
+            )
+        ]
+    return [
+        Error(problem, hint="See docs/how-to/merge-rules.md.", obj=model, id="tenants.E003")
+        for model, fields in declared
+        for name, rule in fields.items()
+        for problem in merging.problems(model, name, rule)
     ]

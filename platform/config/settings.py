@@ -63,6 +63,10 @@ MERIDIAN_LOCAL_TABLES = frozenset(
     }
 )
 
+# How fields of other people's models are merged: {"app.Model": {"field": "counter"}}. Your own say
+# so themselves (docs/how-to/merge-rules.md).
+MERIDIAN_MERGE_RULES: dict[str, dict[str, str]] = {}
+
 # PostgreSQL extensions that your apps' migrations ask for. A migration can't make them: they belong
 # to the database, and in a schema cell a migration works for one tenant.
 MERIDIAN_EXTENSIONS: list[str] = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from tenants.merging import merge_rules
+
 
 class Customer(models.Model):
     """Somebody who asks for help."""
@@ -32,6 +34,7 @@ class Tag(models.Model):
         return self.name
 
 
+@merge_rules(votes="counter")
 class Ticket(models.Model):
     """One request for help."""
 

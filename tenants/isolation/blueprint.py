@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import transaction
 
 from regions.current import deployment
+from regions.replication import rules
 from regions.topology import TenancyMode
 from tenants.databases import CONTROL_ALIAS, control_writer_alias
 from tenants.isolation.recording import Script
@@ -29,7 +30,11 @@ from tenants.labels import tenant_labels
 from tenants.models import Blueprint
 
 # What else shapes a fresh tenant's tables.
-_SHAPING = ("regions.replication.capture", "regions.replication.reference_ids")
+_SHAPING = (
+    "regions.replication.capture",
+    "regions.replication.rules",
+    "regions.replication.reference_ids",
+)
 _SHAPING_PACKAGES = ("tenants.backend", "tenants.isolation")
 
 _verified: dict[str, Script] = {}
@@ -39,6 +44,7 @@ _verified: dict[str, Script] = {}
 def fingerprint() -> str:
     """A digest of everything that a fresh tenant's tables follow from."""
     digest = hashlib.sha256(repr(sorted(settings.MERIDIAN_LOCAL_TABLES)).encode())
+    digest.update(rules.everything().encode())
     for name, path in _sources():
         digest.update(f"{name}\n".encode())
         digest.update(path.read_bytes())
