@@ -11,6 +11,7 @@ What each rule does is in docs/how-to/merge-rules.md; what a field can't have, a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 from django.apps import apps
@@ -46,15 +47,15 @@ def all_rules() -> Iterator[tuple[type[models.Model], dict[str, str]]]:
 def install() -> None:
     """Tell the fabric; done once the apps are loaded."""
     labels = tenant_labels()
-    for model, fields in all_rules():
-        rules.declare(
-            model._meta.db_table,
-            {
-                model._meta.get_field(name).column: rule
+    with suppress(LookupError):  # a check says so
+        for model, fields in all_rules():
+            columns = {field.name: str(field.column) for field in model._meta.local_concrete_fields}
+            fitting = {
+                columns[name]: rule
                 for name, rule in fields.items()
                 if not list(problems(model, name, rule))
-            },
-        )
+            }
+            rules.declare(model._meta.db_table, fitting)
     for model in apps.get_models(include_auto_created=True):
         names = _element(model)
         if model._meta.app_label in labels and names:
@@ -94,4 +95,4 @@ def _element(model: type[models.Model]) -> tuple[str, ...]:
     pk = model._meta.pk
     if not model._meta.auto_created or not isinstance(pk, models.BigAutoField):
         return ()
-    return tuple(sorted(f.column for f in model._meta.local_fields if f.is_relation))
+    return tuple(sorted(str(f.column) for f in model._meta.local_concrete_fields if f.is_relation))
