@@ -72,6 +72,8 @@ def problems(model: type[models.Model], name: str, rule: str) -> Iterator[str]:
     if kinds is None:
         yield f"There is no merge rule {rule!r}: choose one of {', '.join(sorted(_KINDS))}."
         return
+    if rule == "rename" and isinstance(field, kinds) and not field.primary_key:
+        return
     if not isinstance(field, kinds) or field.is_relation or field.primary_key or field.unique:
         yield f"The rule {rule} is not for {type(field).__name__}, for keys or unique fields."
     elif field.null and rule not in ("max", "min"):
@@ -86,6 +88,7 @@ _KINDS: dict[str, tuple[type[models.Field], ...]] = {  # type: ignore[type-arg]
     "min": _ORDERED,
     "enable_wins": (models.BooleanField,),
     "disable_wins": (models.BooleanField,),
+    "rename": (models.CharField, models.TextField),
 }
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from regions.replication import letters
+from regions.replication import collisions, letters
 from regions.replication.session import Session, merge_stage
 from regions.replication.shapes import KNOWN, Shape, relation_of
+from regions.replication.statements import Statements
 
 BATCH = 5_000  # entries a step; a larger source transaction is still taken whole
 BATCH_ROWS = 20_000
@@ -152,7 +154,7 @@ async def _apply_in_parts(session: Session, run: Run) -> int:
                 continue
             for place in range(1, size + 1):
                 row = (*entry.bounds, rel, columns, seq, place)
-                error = await _succeeds(session, _merge_row(session, row))
+                error = await collisions.place(session, partial(_stage_row, session, row))
                 if error is not None:
                     await letters.park(session, row, error)
                     parked += 1
@@ -160,13 +162,13 @@ async def _apply_in_parts(session: Session, run: Run) -> int:
     return parked
 
 
-async def _merge_row(session: Session, row: tuple[Any, ...]) -> None:
+async def _stage_row(session: Session, row: tuple[Any, ...]) -> Statements:
     rel, columns = row[3], row[4]
     found = await session.fetch(_RELATION, (rel,))
     known = found[0] if found else (None, None, None)
     statements = await session.statements(Shape(relation_of(rel, *known), tuple(columns)))
     await session.execute(statements.stage_row, row)
-    await merge_stage(session, statements, rows=1)
+    return statements
 
 
 async def _succeeds(session: Session, work: Coroutine[Any, Any, None]) -> psycopg.Error | None:

@@ -11,8 +11,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from regions.replication.session import Session, merge_stage
+from regions.replication import collisions
+from regions.replication.session import Session
 from regions.replication.shapes import KNOWN, Shape, relation_of
+from regions.replication.statements import Statements
 
 AT_ONCE = 500  # letters tried again in one go, those that have waited longest first
 
@@ -53,18 +55,21 @@ async def retry(session: Session) -> int:
     """Try parked changes again; returns how many went in."""
     done = 0
     for letter, rel, columns, *known in await session.fetch(_WAITING):
-        try:
-            async with session.connection.transaction():
-                shape = Shape(relation_of(rel, *known), tuple(columns))
-                statements = await session.statements(shape)
-                await session.execute(statements.stage_letter, (letter,))
-                await merge_stage(session, statements, rows=1)
-                await session.execute("DELETE FROM fabric.dead_letter WHERE id = $1", (letter,))
-                done += 1
-        except psycopg.errors.OperationalError:
-            raise
-        except psycopg.Error as error:
-            session.forget()
+
+        async def load(
+            letter: int = letter, rel: str = rel, columns: Any = columns, known: Any = known
+        ) -> Statements:
+            shape = Shape(relation_of(rel, *known), tuple(columns))
+            statements = await session.statements(shape)
+            await session.execute(statements.stage_letter, (letter,))
+            return statements
+
+        error = await collisions.place(session, load)
+        if error is None:
+            # A second time would be harmless.
+            await session.execute("DELETE FROM fabric.dead_letter WHERE id = $1", (letter,))
+            done += 1
+        else:
             await session.execute(
                 "UPDATE fabric.dead_letter SET reason = $2, attempts = attempts + 1,"
                 " last_at = clock_timestamp() WHERE id = $1",

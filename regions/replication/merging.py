@@ -81,7 +81,7 @@ def merge_into(
     """Merge the versions in `source`, which have `columns`, into the table `into`."""
     key = shape.relation.key
     lacking = [c for c in shape.relation.plain.values() if c.name not in columns]
-    ruled = dict(shape.relation.rules)
+    ruled = {c: rule for c, rule in shape.relation.rules if rule in _JOINED}
     fields = [c for c in columns if c not in HIDDEN_COLUMNS and c not in key]
     states = [c for c in fields if ruled.get(c) in _STATES]
     stamps = _JOIN_FIELDS.format(

@@ -8,6 +8,7 @@ counter        every region's increments count (PN counter: a sum for each node,
 max, min       the greatest, or the smallest, that anybody wrote; a write the other way is undone
 enable_wins    concurrent true and false: true
 disable_wins   concurrent true and false: false
+rename         of two rows that claim one unique value the later one gets another
 set:a,b        (of a table, under "*") rows are elements, named by the columns a and b: two regions
                that add one element add the same row, and a delete removes only what it has seen
 """
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Mapping
 
 from psycopg import sql
 
-FIELD_RULES = frozenset({"counter", "max", "min", "enable_wins", "disable_wins"})
+FIELD_RULES = frozenset({"counter", "max", "min", "enable_wins", "disable_wins", "rename"})
 ROWS = "*"  # stands for the table's rows
 
 _declared: dict[str, dict[str, str]] = {}
@@ -86,5 +87,5 @@ def _triggers(rules: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...], 
             yield f"fabric_rule_{short}", (kind, *names.split(",")), _NAME_ELEMENT
         elif rule in ("max", "min"):
             yield f"fabric_rule_{short}", (rule, column), _CLAMP
-        else:
+        elif rule != "rename":
             yield f"zzz_fabric_rule_{short}", (rule, column), _STATE

@@ -137,11 +137,15 @@ class Statements:
         names |= {
             "death": sql.SQL("written._stamp" if relation.elements else "c.stamp"),
             "letter_death": sql.SQL("written._stamp" if relation.elements else "d.dead"),
-            "ruled": texts((*HIDDEN_COLUMNS, *dict(relation.rules))),
+            "ruled": texts(
+                (*HIDDEN_COLUMNS, *(c for c, rule in relation.rules if rule != "rename"))
+            ),
         }
         ordinality = sql.SQL("WITH ORDINALITY AS written({}, _fabric_place)").format(
             listed(shape.written)
         )
+        self.key = texts(key)
+        self.meta = names["meta"]
         self.definitions = shape.definitions()
         self.insert_new = _INSERT_NEW.format(**names, ordinality=sql.SQL("AS written"))
         self.stage = _STAGE.format(**names, ordinality=ordinality, narrowed=sql.SQL(""))
