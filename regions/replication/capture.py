@@ -123,10 +123,10 @@ SELECT c.relname,
           JOIN pg_sequence q ON q.seqrelid = s.oid AND q.seqincrement <> %(step)s
          WHERE d.refobjid = c.oid AND d.refclassid = 'pg_class'::regclass
            AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')),
-       (SELECT coalesce(jsonb_object_agg(t.tgname, encode(t.tgargs, 'hex')), '{}')
-          FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = ANY(%(triggers)s)
-           OR t.tgrelid = c.oid AND t.tgname ~ '^(zzz_)?fabric_rule_'),
-       r.key, r.columns, r.rules
+       (SELECT coalesce(jsonb_object_agg(t.tgname, encode(t.tgargs, 'hex')), '{}')::text
+          FROM pg_trigger t WHERE t.tgrelid = c.oid
+           AND (t.tgname = ANY(%(triggers)s) OR t.tgname ~ '^(zzz_)?fabric_rule_')),
+       r.key, r.columns, r.rules::text
   FROM pg_class c
  CROSS JOIN LATERAL (
        SELECT coalesce(array_agg(a.attname::text) FILTER (WHERE a.attgenerated = ''), '{}'),
@@ -190,21 +190,11 @@ def read_captured(
             generated=tuple(generated),
             sequences=tuple(sequences),
             arguments={trigger: _arguments(text) for trigger, text in json.loads(triggers).items()},
-            known_key=tuple(known_key) if known_key else None,
-            known_columns=tuple(known_columns) if known_columns else None,
-            known_rules=json.loads(known_rules) if known_rules else None,
+            known_key=tuple(known[0]) if known[0] else None,
+            known_columns=tuple(known[1]) if known[1] else None,
+            known_rules=json.loads(known[2]) if known[2] else None,
         )
-        for (
-            name,
-            key,
-            columns,
-            generated,
-            sequences,
-            triggers,
-            known_key,
-            known_columns,
-            known_rules,
-        ) in rows
+        for name, key, columns, generated, sequences, triggers, *known in rows
         if name not in without
     ]
 
