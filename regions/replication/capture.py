@@ -7,6 +7,7 @@ already is left alone. What a table lacks can also be had as SQL, to be run else
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,18 +24,6 @@ Connection = psycopg.Connection[Any]
 SEQUENCE_STEP = 32  # one slot a node (1..31): two regions never draw the same number
 
 HIDDEN_COLUMNS = ("_born", "_stamp", "_fields", "_base")
-
-TRIGGERS = frozenset(
-    {
-        "fabric_open",
-        "zz_fabric_stamp_insert",
-        "zz_fabric_stamp_update",
-        "fabric_keep_key",
-        "fabric_insert",
-        "fabric_update",
-        "fabric_delete",
-    }
-)
 
 _TRIGGERS = """
 CREATE OR REPLACE TRIGGER fabric_open BEFORE INSERT OR UPDATE OR DELETE ON {table}
@@ -56,6 +45,8 @@ CREATE OR REPLACE TRIGGER fabric_delete AFTER DELETE ON {table}
     REFERENCING OLD TABLE AS stale FOR EACH STATEMENT
     EXECUTE FUNCTION fabric.capture_delete({tenant}, {key})
 """
+
+TRIGGERS = frozenset(re.findall(r"TRIGGER (\w+)", _TRIGGERS))
 
 _COLUMNS = """
 ALTER TABLE {table}

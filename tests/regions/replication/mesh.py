@@ -70,4 +70,4 @@ class Mesh:
         """Every replica holds the same rows, stamps included."""
         first, *others = [self.rows(region) for region in self.spec.regions]
         for other in others:
-            assert other == first
+            assert other == first, f"{other}\n{first}"
