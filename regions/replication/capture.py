@@ -224,8 +224,9 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
     wanted: dict[str, tuple[str, ...]] = dict.fromkeys(TRIGGERS, ())
     wanted |= {"zz_fabric_stamp_update": table.generated}
     wanted |= dict.fromkeys(("fabric_insert", "fabric_update", "fabric_delete"), written)
-    ruled = rules.declared(table.name)
-    wanted |= rules.triggers(ruled)
+    ruled = rules.declared(table.name, table.columns)
+    keepers = rules.triggers(ruled)
+    wanted |= {trigger.name: trigger.arguments for trigger in keepers}
     if table.arguments != wanted or table.known_key != table.key:
         found.append(
             sql.SQL(_TRIGGERS).format(
@@ -237,7 +238,7 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
                 key=_listed(sql.Literal(column) for column in table.key),
             )
         )
-        found += rules.statements(name, ruled)
+        found += [trigger.statement(name) for trigger in keepers]
         found += [
             sql.SQL("DROP TRIGGER {} ON {}").format(sql.Identifier(trigger), name)
             for trigger in sorted(table.arguments.keys() - wanted.keys())

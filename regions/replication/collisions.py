@@ -116,7 +116,9 @@ async def _make_room(session: Session, statements: Statements, index: str) -> No
     terms, columns, condition = found[0]
     claim = sql.SQL("greatest({})").format(
         sql.SQL(", ").join(
-            sql.SQL("coalesce((r._fields ->> {})::bigint, r._born)").format(sql.Literal(column))
+            sql.SQL("coalesce(fabric.stamp_of(r._fields -> {}), r._born)").format(
+                sql.Literal(column)
+            )
             for column in columns
         )
     )

@@ -25,9 +25,9 @@ ON CONFLICT ({key}) DO UPDATE
  WHERE (t._stamp, t._born) <> (EXCLUDED._stamp, EXCLUDED._born)
     OR t._fields IS DISTINCT FROM EXCLUDED._fields""")
 
-_FIELD = sql.SQL(
-    "{c} = CASE WHEN coalesce((EXCLUDED._fields ->> {n})::bigint, EXCLUDED._born)"
-    " > coalesce((t._fields ->> {n})::bigint, t._born) THEN EXCLUDED.{c} ELSE t.{c} END, "
+_LATER = sql.SQL(
+    "CASE WHEN coalesce(fabric.stamp_of(EXCLUDED._fields -> {n}), EXCLUDED._born)"
+    " > coalesce(fabric.stamp_of(t._fields -> {n}), t._born) THEN EXCLUDED.{c} ELSE t.{c} END"
 )
 _JOIN_FIELDS = sql.SQL(
     "fabric.join_fields(t._fields{without}, t._born, EXCLUDED._fields{without}, EXCLUDED._born,"
@@ -60,9 +60,9 @@ _STATES = {
     ),
 }
 _JOINED = {
-    "counter": sql.SQL("coalesce(fabric.counter_value({state})::{type}, t.{c})"),
-    "enable_wins": sql.SQL("coalesce(fabric.flag_value({state}), t.{c})"),
-    "disable_wins": sql.SQL("coalesce(NOT fabric.flag_value({state}), t.{c})"),
+    "counter": sql.SQL("coalesce(fabric.counter_value({state})::{type}, {later})"),
+    "enable_wins": sql.SQL("coalesce(fabric.flag_value({state}), {later})"),
+    "disable_wins": sql.SQL("coalesce(NOT fabric.flag_value({state}), {later})"),
     "max": sql.SQL("greatest(t.{c}, EXCLUDED.{c})"),
     "min": sql.SQL("least(t.{c}, EXCLUDED.{c})"),
 }
@@ -116,14 +116,16 @@ def merge_into(
 
 def _field(shape: Shape, name: str, rule: str | None) -> sql.Composed:
     column = sql.Identifier(name)
-    if rule is None:
-        return _FIELD.format(c=column, n=sql.Literal(name))
-    joined = _JOINED[rule].format(
-        c=column,
-        type=sql.SQL(shape.relation.plain[name].type),
-        state=_state(name, rule) if rule in _STATES else sql.SQL(""),
-    )
-    return sql.SQL("{c} = {ruled}, ").format(c=column, ruled=_RULED.format(c=column, joined=joined))
+    merged = later = _LATER.format(c=column, n=sql.Literal(name))
+    if rule is not None:
+        joined = _JOINED[rule].format(
+            c=column,
+            type=sql.SQL(shape.relation.plain[name].type),
+            state=_state(name, rule) if rule in _STATES else sql.SQL(""),
+            later=later,
+        )
+        merged = _RULED.format(c=column, joined=joined)
+    return sql.SQL("{c} = {merged}, ").format(c=column, merged=merged)
 
 
 def _state(name: str, rule: str) -> sql.Composed:

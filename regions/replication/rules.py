@@ -16,7 +16,9 @@ set:a,b        (of a table, under "*") rows are elements, named by the columns a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from psycopg import sql
 
@@ -31,61 +33,58 @@ def declare(table: str, rules: Mapping[str, str]) -> None:
     _declared.setdefault(table, {}).update(rules)
 
 
-def declared(table: str) -> dict[str, str]:
-    """What has been declared for the table, by column."""
-    return dict(_declared.get(table, {}))
+def declared(table: str, columns: Collection[str]) -> dict[str, str]:
+    """What has been declared for the table, by column, of those that it has by now."""
+    rules = _declared.get(table, {})
+    return {name: rule for name, rule in rules.items() if name == ROWS or name in columns}
 
 
-def everything() -> str:
-    """All declarations, as one text that says when they differ."""
-    return repr(sorted((table, sorted(rules.items())) for table, rules in _declared.items()))
+def as_json() -> str:
+    """All declarations, in an order of their own: `{table: {column: rule}}`."""
+    return json.dumps(_declared, sort_keys=True)
 
 
-# Before the stamps: what the rule does not let happen is no change.
-_CLAMP = sql.SQL("""
-CREATE OR REPLACE TRIGGER {trigger} BEFORE UPDATE ON {table} FOR EACH ROW
-    WHEN (NEW.{column} {undone} OLD.{column} OR NEW.{column} IS NULL AND OLD.{column} IS NOT NULL)
-    EXECUTE FUNCTION fabric.keep_field({rule}, {name})""")
+_TRIGGER = sql.SQL("""
+CREATE OR REPLACE TRIGGER {trigger} BEFORE {event} ON {table} FOR EACH ROW
+    {condition} EXECUTE FUNCTION {function}({arguments})""")
 
-_NAME_ELEMENT = sql.SQL("""
-CREATE OR REPLACE TRIGGER {trigger} BEFORE INSERT ON {table} FOR EACH ROW
-    EXECUTE FUNCTION fabric.name_element({rule}, {columns})""")
-
-# After them: the state that the rule needs stands in the place of the field's stamp.
-_STATE = sql.SQL("""
-CREATE OR REPLACE TRIGGER {trigger} BEFORE UPDATE ON {table} FOR EACH ROW
-    WHEN (OLD.{column}::text IS DISTINCT FROM NEW.{column}::text)
-    EXECUTE FUNCTION fabric.keep_state({rule}, {name})""")
+# A move keeps the names that rows have, were they made before there was the rule.
+_UNLESS_KEPT = "WHEN (current_setting('fabric.keep_names', true) IS DISTINCT FROM 'on')"
 
 
-def triggers(rules: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The triggers that a table with these rules has: their arguments by name."""
-    return {trigger: arguments for trigger, arguments, _ in _triggers(rules)}
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Its name says when it runs: those of one event run in the order of their names."""
 
+    name: str
+    function: str
+    arguments: tuple[str, ...]
 
-def statements(table: sql.Identifier, rules: Mapping[str, str]) -> list[sql.Composed]:
-    """What makes those triggers."""
-    return [
-        text.format(
-            trigger=sql.Identifier(trigger),
+    def statement(self, table: sql.Identifier) -> sql.Composed:
+        """What makes it."""
+        naming = self.function == "name_element"
+        return _TRIGGER.format(
+            trigger=sql.Identifier(self.name),
+            event=sql.SQL("INSERT" if naming else "UPDATE"),
             table=table,
-            column=sql.Identifier(arguments[1]),
-            undone=sql.SQL("<" if arguments[0] == "max" else ">"),
-            rule=sql.Literal(arguments[0]),
-            name=sql.Literal(arguments[1]),
-            columns=sql.SQL(", ").join(map(sql.Literal, arguments[1:])),
+            condition=sql.SQL(_UNLESS_KEPT if naming else ""),
+            function=sql.Identifier("fabric", self.function),
+            arguments=sql.SQL(", ").join(map(sql.Literal, self.arguments)),
         )
-        for trigger, arguments, text in _triggers(rules)
-    ]
 
 
-def _triggers(rules: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...], sql.SQL]]:
+def triggers(rules: Mapping[str, str]) -> list[Trigger]:
+    """Those that a table with these rules has."""
+    found = []
     for column, rule in sorted(rules.items()):
         short = hashlib.sha256(column.encode()).hexdigest()[:12]
         if column == ROWS:
             kind, _, names = rule.partition(":")
-            yield f"fabric_rule_{short}", (kind, *names.split(",")), _NAME_ELEMENT
+            found.append(Trigger(f"fabric_rule_{short}", "name_element", (kind, *names.split(","))))
         elif rule in ("max", "min"):
-            yield f"fabric_rule_{short}", (rule, column), _CLAMP
+            # Before the stamps: what the rule does not let happen is no change.
+            found.append(Trigger(f"fabric_rule_{short}", "keep_field", (rule, column)))
         elif rule != "rename":
-            yield f"zzz_fabric_rule_{short}", (rule, column), _STATE
+            # After them: the state that the rule needs stands in the place of the field's stamp.
+            found.append(Trigger(f"zzz_fabric_rule_{short}", "keep_state", (rule, column)))
+    return found

@@ -104,6 +104,7 @@ def copy_rows(
     done = 0
     with source.rows() as reader, target.rows() as writer:
         reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        writer.execute("SET LOCAL fabric.keep_names = 'on'")
         for session in (reader, writer):
             session.execute(_TEXT)
         for content in contents:

@@ -17,7 +17,7 @@ def show_plan(command: VerbCommand, document: dict[str, Any]) -> None:
         )
         for key, said in (
             ("behind", "replicas that are behind"),
-            ("unlike", "changed by hand, and mended"),
+            ("unlike", "changed by hand or by other merge rules, and mended"),
             ("trouble", "can't be migrated"),
         ):
             if entry[key]:

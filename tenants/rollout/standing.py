@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from psycopg import sql
 
+from regions.replication import rules
 from tenants.isolation.catalog import REFERENCE_TABLES
 from tenants.isolation.owner import Connection
 from tenants.isolation.policies import POLICY
@@ -29,7 +30,7 @@ SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 
 _APPLIED = "SELECT {number}, string_agg(app || '.' || name, ' ') FROM {table}"
 
-# Tables without isolation, quota or capture, and columns that capture doesn't know.
+# Tables without isolation, quota or capture, and columns or merge rules that capture doesn't know.
 _UNLIKE = """
 WITH own AS (
     SELECT c.oid, n.nspname, c.relname, c.relrowsecurity AND c.relforcerowsecurity AS forced
@@ -41,8 +42,8 @@ WITH own AS (
      WHERE attrelid IN (SELECT oid FROM own) AND attnum > 0 AND NOT attisdropped
        AND attgenerated = '' GROUP BY 1
 ), captured AS (
-    SELECT rel, count(*) AS number, sum(hashname(each::name)) AS digest
-      FROM fabric.relation, unnest(columns) AS each GROUP BY 1
+    SELECT rel, columns, rules, count(*) AS number, sum(hashname(each::name)) AS digest
+      FROM fabric.relation, unnest(columns) AS each GROUP BY rel
 )
 SELECT own.nspname, array_agg(own.relname::text ORDER BY own.relname)
   FROM own JOIN columns ON columns.attrelid = own.oid
@@ -51,8 +52,11 @@ SELECT own.nspname, array_agg(own.relname::text ORDER BY own.relname)
     OR NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = own.oid AND p.polname = %(policy)s)
     OR NOT EXISTS (SELECT FROM pg_trigger t
                     WHERE t.tgrelid = own.oid AND t.tgname = 'tenancy_quota_insert')
-    OR own.relname <> ALL(%(local)s)
-       AND (captured.number, captured.digest) IS DISTINCT FROM (columns.number, columns.digest)
+    OR own.relname <> ALL(%(local)s) AND (
+       (captured.number, captured.digest) IS DISTINCT FROM (columns.number, columns.digest)
+       OR captured.rules <> (SELECT coalesce(jsonb_object_agg(key, value), '{}')
+                               FROM jsonb_each(%(rules)s::jsonb -> own.relname::text)
+                              WHERE key = '*' OR key = ANY(captured.columns)))
  GROUP BY 1
 """
 
@@ -85,6 +89,9 @@ WITH own AS (
     UNION ALL
     SELECT nspname, concat_ws(' ', relname, polname)
       FROM own JOIN pg_policy ON polrelid = own.oid
+    UNION ALL
+    SELECT nspname, concat_ws(' ', relname, rules)
+      FROM own JOIN fabric.relation ON rel = nspname || '.' || relname
 )
 SELECT nspname, sum(hashtextextended(fact, 0))::text || ' ' || count(*) FROM facts GROUP BY 1
 """
@@ -110,6 +117,7 @@ def read_standings(connection: Connection, schemas: Collection[str]) -> dict[str
                 "reference": sorted(REFERENCE_TABLES),
                 "local": sorted(settings.MERIDIAN_LOCAL_TABLES),
                 "policy": POLICY,
+                "rules": rules.as_json(),
             },
         ).fetchall()
     )

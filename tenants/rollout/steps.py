@@ -95,6 +95,7 @@ class Part:
         """Where a failure in it is looked for."""
         names = list(dict.fromkeys(bound.name for bound in self.bound))
         names = names or [f"{each.app_label}.{each.name}" for each in self.completes]
+        names = names or ["isolation, capture and merge rules"]
         return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
 
 

@@ -83,5 +83,5 @@ class Work:
 
     @property
     def unlike(self) -> list[str]:
-        """Tables that somebody changed by hand."""
+        """Tables that somebody changed by hand, or whose merge rules are others now."""
         return sorted({name for each in self.standings.values() for name in each.unlike})

@@ -3,6 +3,19 @@
 -- The rows themselves are merged by typed statements (statements.py); these are their parts, which
 -- read nothing but their arguments.
 
+-- A field had a rule once: the stamp of the newest write in the state that it left.
+CREATE OR REPLACE FUNCTION fabric.newest_of(state jsonb) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT max((part ->> 0)::bigint) FROM jsonb_each(state) AS parts(node, part)
+$$;
+
+-- The stamp of a field by what `_fields` has of it; null where it has nothing.
+CREATE OR REPLACE FUNCTION fabric.stamp_of(noted jsonb) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE jsonb_typeof(noted)
+           WHEN 'object' THEN fabric.newest_of(noted) ELSE noted::bigint END
+$$;
+
 -- The stamps of two versions' fields, joined. `columns`: the fields that both have. Those with a
 -- rule of their own are not among them, nor in the arguments.
 CREATE OR REPLACE FUNCTION fabric.join_fields(
@@ -18,14 +31,18 @@ BEGIN
     END IF;
     RETURN (
         SELECT jsonb_object_agg(key, newest)
-          FROM (SELECT key, greatest(coalesce((mine ->> key)::bigint, mine_born),
-                                     coalesce((theirs ->> key)::bigint, theirs_born)) AS newest
+          FROM (SELECT key, CASE WHEN coalesce(fabric.stamp_of(theirs -> key), theirs_born)
+                                    > coalesce(fabric.stamp_of(mine -> key), mine_born)
+                                 THEN coalesce(theirs -> key, to_jsonb(theirs_born))
+                                 ELSE coalesce(mine -> key, to_jsonb(mine_born)) END AS newest
                   FROM unnest(columns) AS key
                 UNION ALL
-                -- What only our table has keeps its stamp.
-                SELECT key, value::bigint FROM jsonb_each_text(mine) WHERE key <> ALL (columns)
+                -- What only our table has keeps its stamp, or its state while it is the same row.
+                SELECT key, value FROM jsonb_each(mine)
+                 WHERE key <> ALL (columns)
+                   AND (jsonb_typeof(value) = 'number' OR mine_born >= theirs_born)
                ) AS field
-         WHERE newest <> greatest(mine_born, theirs_born));
+         WHERE newest <> to_jsonb(greatest(mine_born, theirs_born)));
 END $$;
 
 -- Earliest wins: the stamps that a run of changes to one row was based on.
@@ -35,7 +52,7 @@ CREATE OR REPLACE AGGREGATE fabric.first_base(jsonb) (SFUNC = fabric.concat_unde
 
 CREATE OR REPLACE FUNCTION fabric.field_stamp(doc hstore, field text) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(((doc -> '_fields')::jsonb ->> field)::bigint, (doc -> '_born')::bigint)
+    SELECT coalesce(fabric.stamp_of((doc -> '_fields')::jsonb -> field), (doc -> '_born')::bigint)
 $$;
 
 -- The values that applying `theirs` onto `mine` discards although nobody knowingly replaced them.
@@ -47,8 +64,8 @@ RETURNS TABLE (field text, loser_stamp bigint, loser text, winner_stamp bigint, 
 LANGUAGE sql IMMUTABLE AS $$
     WITH pair AS (
         SELECT key, fabric.field_stamp(mine, key) AS m, fabric.field_stamp(theirs, key) AS t,
-               coalesce((based ->> key)::bigint, 0) AS seen,
-               coalesce(((mine -> '_base')::jsonb ->> key)::bigint, 0) AS known
+               coalesce(fabric.stamp_of(based -> key), 0) AS seen,
+               coalesce(fabric.stamp_of((mine -> '_base')::jsonb -> key), 0) AS known
           FROM skeys(theirs - mine - ruled) AS key
          WHERE (based IS NULL OR based ? key) AND mine ? key
     )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from regions.replication import capture, rules
+from regions.replication import capture, letters, rules
 from tests.regions.replication.mesh import Mesh
 
 EU, DE, US = "eu-west", "eu-central", "us-east"
@@ -27,17 +27,15 @@ CREATE TABLE tally_tags (
     tag_id integer NOT NULL, UNIQUE (tally_id, tag_id)
 )
 """
-rules.declare(
-    "tally",
-    {
-        "votes": "counter",
-        "paid": "counter",
-        "high": "max",
-        "low": "min",
-        "urgent": "enable_wins",
-        "public": "disable_wins",
-    },
-)
+RULES = {
+    "votes": "counter",
+    "paid": "counter",
+    "high": "max",
+    "low": "min",
+    "urgent": "enable_wins",
+    "public": "disable_wins",
+}
+rules.declare("tally", RULES)
 rules.declare("tally_tags", {"*": "set:tally_id,tag_id"})
 
 
@@ -158,10 +156,102 @@ def test_a_later_insert_of_the_key_starts_the_row_anew(ruled: Mesh) -> None:
     assert everywhere(ruled, "votes, high") == [(2, 2)]
 
 
-def test_rules_can_be_declared_and_taken_back_later(ruled: Mesh) -> None:
-    session = ruled.writers[EU]
-    known = capture.read_captured(session, "public")
+@pytest.fixture
+def changing(ruled: Mesh) -> Iterator[Mesh]:
+    """The test declares other rules for `tally`."""
+    yield ruled
+    for writer in ruled.writers.values():
+        writer.execute("ALTER TABLE tally DROP COLUMN IF EXISTS likes")
+    change_rules(ruled, RULES)
+
+
+def change_rules(mesh: Mesh, declared: dict[str, str]) -> None:
+    """In every replica, as `cell migrate` does."""
+    rules._declared["tally"] = declared
+    for region in REGIONS:
+        attach(mesh, region)
+
+
+def attach(mesh: Mesh, region: str) -> None:
+    capture.attach(mesh.writers[region], "public")
+    known = capture.read_captured(mesh.writers[region], "public")
     assert capture.lacking(known, "public", tenant="") == []
+
+
+def test_a_rule_that_is_declared_later_goes_on_from_what_is_there(changing: Mesh) -> None:
+    change_rules(changing, {})
+    changing.write(EU, "INSERT INTO tally (id, urgent, public) VALUES (1, true, true)")
+    changing.settle()
+    changing.write(DE, "UPDATE tally SET votes = 10, urgent = false, public = false")
+    changing.settle()
+    change_rules(changing, RULES)
+    changing.write(US, "UPDATE tally SET title = 'meanwhile'")
+    assert everywhere(changing, "votes, urgent, public") == [(10, False, False)]
+    for region in REGIONS:
+        changing.write(region, "UPDATE tally SET votes = votes + 1")
+    changing.write(US, "UPDATE tally SET urgent = true")
+    changing.write(US, "UPDATE tally SET urgent = false")
+    changing.write(DE, "UPDATE tally SET urgent = true")
+    assert everywhere(changing, "votes, urgent") == [(13, True)]
+    assert letters_of(changing) == []
+
+
+def test_a_rule_that_is_taken_back_leaves_the_value_to_the_last_writer(changing: Mesh) -> None:
+    changing.write(EU, "INSERT INTO tally (id, urgent) VALUES (1, true)")
+    changing.settle()
+    for region in REGIONS:
+        changing.write(region, "UPDATE tally SET votes = votes + 1, urgent = NOT urgent, high = 5")
+    changing.settle()
+    change_rules(changing, {})
+    changing.write(EU, "UPDATE tally SET high = 2, title = 'a'")
+    assert everywhere(changing, "votes, high") == [(3, 2)]
+    changing.write(DE, "UPDATE tally SET votes = 7")
+    changing.write(US, "UPDATE tally SET votes = 8, urgent = true")
+    assert everywhere(changing, "votes, urgent") == [(8, True)]
+    assert letters_of(changing) == []
+
+
+def test_a_field_with_a_rule_comes_to_one_replica_after_the_other(changing: Mesh) -> None:
+    changing.write(EU, "INSERT INTO tally (id) VALUES (1), (2)")
+    changing.settle()
+    rules._declared["tally"] = {**RULES, "likes": "counter"}
+    for number, region in enumerate(REGIONS):
+        changing.write(region, "ALTER TABLE tally ADD likes integer NOT NULL DEFAULT 3")
+        attach(changing, region)
+        changing.write(region, "UPDATE tally SET likes = likes + 1")
+        # A region that has no such field yet writes the row too.
+        changing.write(REGIONS[number - 2], "UPDATE tally SET votes = votes + 1")
+        changing.settle()
+    for region in REGIONS:
+        changing.loop.run_until_complete(letters.retry(changing.appliers[region]))
+    # The newest state of each row that a region sent was with the field, or will be.
+    for region in REGIONS:
+        changing.write(region, "UPDATE tally SET title = 'done'")
+    assert everywhere(changing, "votes, likes") == [(3, 6), (3, 6)]
+    assert letters_of(changing) == []
+
+
+def test_a_field_with_a_rule_is_dropped(changing: Mesh) -> None:
+    rules._declared["tally"] = {**RULES, "likes": "counter"}
+    for region in REGIONS:
+        changing.write(region, "ALTER TABLE tally ADD likes integer NOT NULL DEFAULT 3")
+        attach(changing, region)
+    changing.write(EU, "INSERT INTO tally (id) VALUES (1)")
+    changing.settle()
+    for region in REGIONS:
+        changing.write(region, "UPDATE tally SET likes = likes + 1")
+    changing.settle()
+    for region in REGIONS:
+        changing.write(region, "ALTER TABLE tally DROP COLUMN likes")
+    change_rules(changing, RULES)
+    for region in REGIONS:
+        changing.write(region, "UPDATE tally SET votes = votes + 1, title = %s", region)
+    assert everywhere(changing, "votes, title") == [(3, US)]
+    assert letters_of(changing) == []
+
+
+def letters_of(mesh: Mesh) -> list[Any]:
+    return [row for region in REGIONS for row in mesh.rows(region, "TABLE fabric.dead_letter")]
 
 
 steps = st.lists(
