@@ -38,7 +38,8 @@ SELECT (SELECT arrival FROM fabric.watermark WHERE origin = $1), max(arrival), c
 
 _CONTENTS = sql.SQL("""
 SELECT run.*, {known}, EXISTS (SELECT FROM fabric.tombstone g WHERE g.rel = run.rel)
-  FROM (SELECT c.rel, c.columns, bool_and(c.op = 'I'), sum(c.size) FROM fabric.change c
+  FROM (SELECT c.rel, c.columns, bool_and(c.op = 'I'), sum(c.size),
+               max(c.stamp) > (SELECT fabric.horizon()) FROM fabric.change c
          WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3 AND c.op <> 'H'
          GROUP BY c.rel, c.columns) AS run
   LEFT JOIN fabric.relation r USING (rel)
@@ -48,7 +49,8 @@ _RELATION = sql.SQL("SELECT {} FROM fabric.relation r WHERE r.rel = $1").format(
 
 _ADVANCE = """
 WITH run AS (
-    SELECT max(c.stamp) AS stamp, coalesce(max(c.seq) FILTER (WHERE c.op = 'H'), 0) AS heartbeat
+    SELECT max(c.stamp) FILTER (WHERE c.stamp <= (SELECT fabric.horizon())) AS stamp,
+           coalesce(max(c.seq) FILTER (WHERE c.op = 'H'), 0) AS heartbeat
       FROM fabric.change c WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3)
 UPDATE fabric.watermark w
    SET arrival = $3, at = clock_timestamp(), stamp = greatest(w.stamp, run.stamp),
@@ -118,7 +120,10 @@ async def _next_run(session: Session, origin: int) -> tuple[Run | None, int, boo
 
 
 async def _merge_run(session: Session, run: Run) -> None:
-    for rel, columns, only_new, rows, *known, buried in await session.fetch(_CONTENTS, run.bounds):
+    contents = await session.fetch(_CONTENTS, run.bounds)
+    for rel, columns, only_new, rows, ahead, *known, buried in contents:
+        if ahead:
+            raise _too_far_ahead()
         shape = Shape(relation_of(rel, *known), tuple(columns))
         statements = await session.statements(shape)
         params = (*run.bounds, rel, columns)
@@ -143,23 +148,34 @@ async def _apply_in_parts(session: Session, run: Run) -> int:
     parked = 0
     async with session.connection.transaction():
         entries = await session.fetch(
-            "SELECT c.arrival, c.seq, c.rel, c.columns, c.size FROM fabric.change c"
+            "SELECT c.arrival, c.seq, c.rel, c.columns, c.size, c.stamp > (SELECT fabric.horizon())"
+            "  FROM fabric.change c"
             " WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3 AND c.op <> 'H'"
             " ORDER BY c.arrival",
             run.bounds,
         )
-        for arrival, seq, rel, columns, size in entries:
+        for arrival, seq, rel, columns, size, ahead in entries:
             entry = replace(run, low=arrival - 1, high=arrival)
-            if await _succeeds(session, _merge_run(session, entry)) is None:
+            if not ahead and await _succeeds(session, _merge_run(session, entry)) is None:
                 continue
             for place in range(1, size + 1):
                 row = (*entry.bounds, rel, columns, seq, place)
-                error = await collisions.place(session, partial(_stage_row, session, row))
+                error = (
+                    _too_far_ahead()
+                    if ahead
+                    else await collisions.place(session, partial(_stage_row, session, row))
+                )
                 if error is not None:
                     await letters.park(session, row, error)
                     parked += 1
         await session.execute(_ADVANCE, run.bounds)
     return parked
+
+
+def _too_far_ahead() -> psycopg.Error:
+    return psycopg.errors.DatetimeFieldOverflow(
+        "its stamp is too far ahead of this region's clock: is the sender's right?"
+    )
 
 
 async def _stage_row(session: Session, row: tuple[Any, ...]) -> Statements:

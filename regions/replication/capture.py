@@ -25,13 +25,21 @@ SEQUENCE_STEP = 32  # one slot a node (1..31): two regions never draw the same n
 
 HIDDEN_COLUMNS = ("_born", "_stamp", "_fields", "_base")
 
+# Filled in without a call a row: what no row trigger need look at.
+_STAMP = sql.SQL(
+    "coalesce(nullif(pg_catalog.current_setting('fabric.stamp', true), ''), '0')::bigint"
+)
+
 _TRIGGERS = """
 CREATE OR REPLACE TRIGGER fabric_open BEFORE INSERT OR UPDATE OR DELETE ON {table}
     FOR EACH STATEMENT EXECUTE FUNCTION fabric.open_statement();
-CREATE OR REPLACE TRIGGER zz_fabric_stamp_insert BEFORE INSERT ON {table}
-    FOR EACH ROW EXECUTE FUNCTION fabric.stamp_insert();
+ALTER TABLE {table} ALTER _born SET DEFAULT {stamp}, ALTER _stamp SET DEFAULT {stamp};
+CREATE OR REPLACE TRIGGER zz_fabric_stamp_insert BEFORE INSERT ON {table} FOR EACH ROW
+    WHEN (NEW._born IS DISTINCT FROM {stamp} OR NEW._stamp IS DISTINCT FROM NEW._born
+          OR NEW._fields IS NOT NULL OR NEW._base IS NOT NULL)
+    EXECUTE FUNCTION fabric.stamp_insert();
 CREATE OR REPLACE TRIGGER zz_fabric_stamp_update BEFORE UPDATE ON {table}
-    FOR EACH ROW EXECUTE FUNCTION fabric.stamp_update({generated});
+    FOR EACH ROW EXECUTE FUNCTION fabric.stamp_update({unnoted});
 CREATE OR REPLACE TRIGGER fabric_keep_key BEFORE UPDATE ON {table}
     FOR EACH ROW WHEN (({old_key}) IS DISTINCT FROM ({new_key}))
     EXECUTE FUNCTION fabric.refuse_key_change();
@@ -39,7 +47,7 @@ CREATE OR REPLACE TRIGGER fabric_insert AFTER INSERT ON {table}
     REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT
     EXECUTE FUNCTION fabric.capture_write({tenant}, {key});
 CREATE OR REPLACE TRIGGER fabric_update AFTER UPDATE ON {table}
-    REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT
+    REFERENCING OLD TABLE AS stale NEW TABLE AS fresh FOR EACH STATEMENT
     EXECUTE FUNCTION fabric.capture_write({tenant}, {key});
 CREATE OR REPLACE TRIGGER fabric_delete AFTER DELETE ON {table}
     REFERENCING OLD TABLE AS stale FOR EACH STATEMENT
@@ -222,7 +230,8 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
         found.append(sql.SQL(_COLUMNS).format(table=name))
     written = (tenant, *table.key)
     wanted: dict[str, tuple[str, ...]] = dict.fromkeys(TRIGGERS, ())
-    wanted |= {"zz_fabric_stamp_update": table.generated}
+    unnoted = (*HIDDEN_COLUMNS, *table.generated)
+    wanted |= {"zz_fabric_stamp_update": unnoted}
     wanted |= dict.fromkeys(("fabric_insert", "fabric_update", "fabric_delete"), written)
     ruled = rules.declared(table.name, table.columns)
     keepers = rules.triggers(ruled)
@@ -231,7 +240,8 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
         found.append(
             sql.SQL(_TRIGGERS).format(
                 table=name,
-                generated=_listed(sql.Literal(column) for column in table.generated),
+                stamp=_STAMP,
+                unnoted=_listed(map(sql.Literal, unnoted)),
                 old_key=_listed(sql.Identifier("old", column) for column in table.key),
                 new_key=_listed(sql.Identifier("new", column) for column in table.key),
                 tenant=sql.Literal(tenant),

@@ -22,6 +22,7 @@ PUBLICATION = "fabric"
 CALLABLE_BY_APP = (
     "fabric.commit_position()",
     "fabric.confirmed_by(pg_lsn)",
+    "fabric.differing(record, record)",
     "fabric.may_write()",
     "fabric.write_probe(uuid)",
 )
@@ -64,7 +65,7 @@ def install_leases(connection: Connection) -> None:
 
 
 def grant(connection: Connection) -> None:
-    """The agent works on everything in `fabric`; the application calls three functions."""
+    """The agent works on everything in `fabric`; the application calls a few functions."""
     names = {"agent": sql.Identifier(AGENT_ROLE), "app": sql.Identifier(APP_ROLE)}
     connection.execute(
         sql.SQL(

@@ -1,7 +1,7 @@
 """Dead letters: changes that could not be applied, whole, with the reason.
 
 Each origin's newest change of a row is kept; it contains the earlier ones. Trying one again is
-harmless whatever has arrived since: the merge is idempotent.
+harmless whatever has arrived since: the merge is idempotent. A stamp of the future waits for it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,16 @@ ON CONFLICT (rel, pk, origin) DO UPDATE
 
 _WAITING = sql.SQL("""
 SELECT d.id, d.rel, akeys(d.state), {known} FROM fabric.dead_letter d
-  LEFT JOIN fabric.relation r USING (rel) ORDER BY d.last_at, d.id LIMIT {at_once}
+  LEFT JOIN fabric.relation r USING (rel)
+ WHERE coalesce(greatest((d.state -> '_stamp')::bigint, d.dead), 0) <= (SELECT fabric.horizon())
+ ORDER BY d.last_at, d.id LIMIT {at_once}
 """).format(known=KNOWN, at_once=AT_ONCE)
+
+
+_DONE = """
+WITH done AS (DELETE FROM fabric.dead_letter WHERE id = $1 RETURNING state -> '_stamp' AS stamp)
+SELECT setval('fabric.clock', greatest(last_value, done.stamp::bigint >> 8)) FROM done, fabric.clock
+"""
 
 
 async def park(session: Session, row: tuple[Any, ...], error: psycopg.Error) -> None:
@@ -67,7 +75,7 @@ async def retry(session: Session) -> int:
         error = await collisions.place(session, load)
         if error is None:
             # A second time would be harmless.
-            await session.execute("DELETE FROM fabric.dead_letter WHERE id = $1", (letter,))
+            await session.execute(_DONE, (letter,))
             done += 1
         else:
             await session.execute(

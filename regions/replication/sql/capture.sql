@@ -43,11 +43,15 @@ DROP TRIGGER IF EXISTS guard_commit ON fabric.txn;
 CREATE CONSTRAINT TRIGGER guard_commit AFTER INSERT ON fabric.txn
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fabric.guard_commit();
 
--- Before each writing statement: the transaction has a stamp and an open gate.
+-- Before each writing statement: the transaction has a stamp and an open gate. The setting carries
+-- the stamp to the rows; whoever can write SQL can change it, so it is checked when they are captured.
 CREATE OR REPLACE FUNCTION fabric.open_statement() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     mine bigint;
+    unclear text := CASE WHEN current_setting('DateStyle') LIKE 'ISO%'
+                          AND current_setting('extra_float_digits')::integer > 0
+                         THEN 'no' ELSE 'yes' END;
 BEGIN
     SELECT stamp INTO mine FROM fabric.txn WHERE xact = pg_current_xact_id();
     IF mine IS NULL THEN
@@ -56,47 +60,63 @@ BEGIN
         RETURNING stamp INTO mine;
     END IF;
     PERFORM set_config('fabric.stamp', mine::text, true);
+    IF current_setting('fabric.unclear', true) IS DISTINCT FROM unclear THEN
+        PERFORM set_config('fabric.unclear', unclear, true);
+    END IF;
     RETURN NULL;
 END $$;
 
--- Row by row: who wrote which field when. TG_ARGV: the columns that PostgreSQL generates.
+-- Row by row, as whoever writes: who wrote which field when. A new row's columns have the stamp by
+-- default; this is for those that somebody gave others.
 CREATE OR REPLACE FUNCTION fabric.stamp_insert() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    NEW._born := current_setting('fabric.stamp')::bigint;
+    NEW._born := pg_catalog.current_setting('fabric.stamp')::bigint;
     NEW._stamp := NEW._born;
     NEW._fields := NULL;
     NEW._base := NULL;
     RETURN NEW;
 END $$;
 
--- What changed is told by the values' texts, under settings that hide nothing.
-CREATE OR REPLACE FUNCTION fabric.stamp_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1 AS $$
+-- What differs, told by the values' texts under settings that hide nothing.
+CREATE OR REPLACE FUNCTION fabric.differing(one record, other record) RETURNS hstore
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET extra_float_digits = 1 AS $$
+BEGIN
+    RETURN hstore(one) - hstore(other);
+END $$;
+
+-- TG_ARGV: the columns that are nobody's to write. A row that is newer than the transaction (a peer's
+-- clock may be ahead) gets the next stamp after its own.
+CREATE OR REPLACE FUNCTION fabric.stamp_update() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    mine bigint := current_setting('fabric.stamp')::bigint;
-    changed text[] := akeys(
-        hstore(NEW) - hstore(OLD) - (ARRAY['_born', '_stamp', '_fields', '_base'] || TG_ARGV));
+    mine bigint := pg_catalog.current_setting('fabric.stamp')::bigint;
+    changed text[];
     field text;
 BEGIN
     NEW._born := OLD._born;
     NEW._stamp := OLD._stamp;
     NEW._fields := OLD._fields;
     NEW._base := OLD._base;
-    IF changed = '{}' THEN
+    IF pg_catalog.current_setting('fabric.unclear') OPERATOR(pg_catalog.=) 'yes' THEN
+        changed := pg_catalog.akeys(fabric.differing(NEW, OLD) OPERATOR(pg_catalog.-) TG_ARGV);
+    ELSE
+        changed := pg_catalog.akeys(
+            pg_catalog.hstore(NEW) OPERATOR(pg_catalog.-) pg_catalog.hstore(OLD)
+            OPERATOR(pg_catalog.-) TG_ARGV);
+    END IF;
+    IF changed OPERATOR(pg_catalog.=) '{}' THEN
         RETURN NEW;
     END IF;
-    IF OLD._stamp >= mine THEN
-        mine := fabric.after_stamp(OLD._stamp, mine);
-        PERFORM setval('fabric.clock', mine >> 8);
+    IF OLD._stamp OPERATOR(pg_catalog.>=) mine THEN
+        mine := ((OLD._stamp >> 8) + 1) << 8 | (mine & 255);
     END IF;
     NEW._stamp := mine;
-    NEW._base := jsonb_build_object('', OLD._stamp);
+    NEW._base := pg_catalog.jsonb_build_object('', OLD._stamp);
     NEW._fields := coalesce(OLD._fields, '{}');
     FOREACH field IN ARRAY changed LOOP
-        NEW._base := jsonb_set(
-            NEW._base, ARRAY[field], coalesce(OLD._fields -> field, to_jsonb(OLD._born)));
-        NEW._fields := jsonb_set(NEW._fields, ARRAY[field], to_jsonb(mine));
+        NEW._base := pg_catalog.jsonb_set(
+            NEW._base, ARRAY[field], coalesce(OLD._fields -> field, pg_catalog.to_jsonb(OLD._born)));
+        NEW._fields := pg_catalog.jsonb_set(NEW._fields, ARRAY[field], pg_catalog.to_jsonb(mine));
     END LOOP;
     RETURN NEW;
 END $$;
@@ -119,40 +139,61 @@ DECLARE
     columns text[] := fabric.columns_of(TG_RELID);
     here text := TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME;
     txn fabric.txn;
+    newest bigint;
+    latest bigint := 0;
 BEGIN
     SELECT * INTO txn FROM fabric.txn WHERE xact = pg_current_xact_id();
     IF TG_ARGV[0] = '' AND 'tenant_id' = ANY (columns) THEN
-        INSERT INTO fabric.change
-               (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
-        SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, max(stamp), txn.epoch,
-               left(TG_OP, 1)::"char", row_number() OVER () = 1, tenant, here, count(*), columns,
-               array_agg(doc)
-          FROM (SELECT doc, stamp, tenant,
-                       sum(octet_length(doc)) OVER (PARTITION BY tenant ROWS UNBOUNDED PRECEDING)
-                       >> 18 AS part
-                  FROM (SELECT _fabric_row::text AS doc, _fabric_row._stamp AS stamp,
-                               _fabric_row.tenant_id AS tenant FROM fresh AS _fabric_row) AS row
-               ) AS rows
-         GROUP BY tenant, part;
+        WITH logged AS (
+            INSERT INTO fabric.change
+                   (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
+            SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, max(stamp), txn.epoch,
+                   left(TG_OP, 1)::"char", row_number() OVER () = 1, tenant, here, count(*),
+                   columns, array_agg(doc)
+              FROM (SELECT doc, stamp, tenant, sum(octet_length(doc))
+                           OVER (PARTITION BY tenant ROWS UNBOUNDED PRECEDING) >> 18 AS part
+                      FROM (SELECT _fabric_row::text AS doc, _fabric_row._stamp AS stamp,
+                                   _fabric_row.tenant_id AS tenant FROM fresh AS _fabric_row) AS row
+                   ) AS rows
+             GROUP BY tenant, part
+            RETURNING stamp)
+        SELECT max(stamp) INTO newest FROM logged;
     ELSIF EXISTS (SELECT FROM fresh OFFSET 1) THEN
-        INSERT INTO fabric.change
-               (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
-        SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, max(stamp), txn.epoch,
-               left(TG_OP, 1)::"char", row_number() OVER () = 1, nullif(TG_ARGV[0], '')::uuid,
-               here, count(*), columns, array_agg(doc)
-          FROM (SELECT doc, stamp,
-                       sum(octet_length(doc)) OVER (ROWS UNBOUNDED PRECEDING) >> 18 AS part
-                  FROM (SELECT _fabric_row::text AS doc, _fabric_row._stamp AS stamp
-                          FROM fresh AS _fabric_row) AS row
-               ) AS rows
-         GROUP BY part;
+        WITH logged AS (
+            INSERT INTO fabric.change
+                   (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
+            SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, max(stamp), txn.epoch,
+                   left(TG_OP, 1)::"char", row_number() OVER () = 1, nullif(TG_ARGV[0], '')::uuid,
+                   here, count(*), columns, array_agg(doc)
+              FROM (SELECT doc, stamp,
+                           sum(octet_length(doc)) OVER (ROWS UNBOUNDED PRECEDING) >> 18 AS part
+                      FROM (SELECT _fabric_row::text AS doc, _fabric_row._stamp AS stamp
+                              FROM fresh AS _fabric_row) AS row
+                   ) AS rows
+             GROUP BY part
+            RETURNING stamp)
+        SELECT max(stamp) INTO newest FROM logged;
     ELSE
         INSERT INTO fabric.change
                (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
         SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, _fabric_row._stamp,
                txn.epoch, left(TG_OP, 1)::"char", true, nullif(TG_ARGV[0], '')::uuid, here, 1,
                columns, ARRAY[_fabric_row::text]
-          FROM fresh AS _fabric_row;
+          FROM fresh AS _fabric_row
+        RETURNING stamp INTO newest;
+    END IF;
+    -- The rows had it from a setting. An honest one is the transaction's, or follows the row's own.
+    IF newest > txn.stamp THEN
+        IF TG_OP = 'UPDATE' THEN
+            SELECT fabric.after_stamp(max(_fabric_row._stamp), 255) INTO latest
+              FROM stale AS _fabric_row;
+        END IF;
+        IF newest > latest THEN
+            RAISE EXCEPTION 'a row carries a stamp that is not its transaction''s'
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = 'fabric.stamp is the platform''s: no statement may set it.';
+        END IF;
+        PERFORM setval('fabric.clock', greatest(newest >> 8, last_value)) FROM fabric.clock;
     END IF;
     RETURN NULL;
 END $$;

@@ -45,6 +45,12 @@ BEGIN
          WHERE newest <> to_jsonb(greatest(mine_born, theirs_born)));
 END $$;
 
+-- Stamps after this are of a wrong clock, here or there: they wait, and push no clock.
+CREATE OR REPLACE FUNCTION fabric.horizon() RETURNS bigint LANGUAGE sql AS $$
+    SELECT ((extract(epoch FROM clock_timestamp() + interval '5 minutes') * 1000000)::bigint
+            - 1577836800000000) << 8
+$$;
+
 -- Earliest wins: the stamps that a run of changes to one row was based on.
 CREATE OR REPLACE FUNCTION fabric.concat_under(upper jsonb, lower jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT lower || upper $$;

@@ -1,0 +1,134 @@
+"""A stamp comes from the database's own clock: a statement that sets the setting which carries it
+to the rows fails, and what a peer sends from a far future waits."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg
+import pytest
+
+from regions.replication import letters
+from tests.regions.replication.mesh import Mesh
+
+EU, DE, US = REGIONS = ("eu-west", "eu-central", "us-east")
+EPOCH = 1_577_836_800  # of stamps: 2020
+FUTURE = (4_102_444_800 - EPOCH) * 1_000_000 << 8  # 2100
+FORGE = f"set_config('fabric.stamp', '{FUTURE}', true)"
+
+FORGERIES = {
+    "update": f"UPDATE note SET title = {FORGE}",
+    "update, in the condition": f"UPDATE note SET title = 'x' WHERE {FORGE} <> ''",
+    "some rows of many": (
+        f"UPDATE note SET title = title || CASE WHEN id = 2 THEN {FORGE}"
+        " ELSE set_config('fabric.stamp', '1', true) END"
+    ),
+    "insert": f"INSERT INTO note (id, title) VALUES (9, {FORGE})",
+    "insert, columns too": (
+        f"INSERT INTO note (id, title, _born, _stamp) VALUES (9, {FORGE}, {FUTURE}, {FUTURE})"
+    ),
+    "insert of many": f"INSERT INTO note (id, title) SELECT n, n || {FORGE} FROM "
+    "generate_series(10, 2000) n",
+    "insert or update": (
+        "INSERT INTO note (id, title) VALUES (1, 'x')"
+        f" ON CONFLICT (id) DO UPDATE SET title = {FORGE}"
+    ),
+    "insert after a deletion": (
+        f"WITH gone AS (DELETE FROM note WHERE {FORGE} <> '' RETURNING id)"
+        f" INSERT INTO note (id, title) SELECT id + 50, id || {FORGE} FROM gone"
+    ),
+}
+
+
+@pytest.fixture
+def two(mesh: Mesh) -> Mesh:
+    mesh.write(EU, "INSERT INTO note (id, title) VALUES (1, 'one'), (2, 'two')")
+    mesh.settle()
+    return mesh
+
+
+def ahead(mesh: Mesh, region: str) -> float:
+    """How many seconds the newest stamp of anything is ahead of the clock."""
+    ((newest,),) = mesh.rows(
+        region,
+        "SELECT max(stamp) FROM (SELECT fabric.next_stamp() AS stamp"
+        " UNION ALL SELECT last_value << 8 FROM fabric.clock"
+        " UNION ALL SELECT stamp FROM fabric.change UNION ALL SELECT stamp FROM fabric.tombstone"
+        " UNION ALL SELECT greatest(_born, _stamp) FROM note"
+        " UNION ALL SELECT stamp::bigint FROM note, jsonb_each_text(_fields) AS f(field, stamp)) s",
+    )
+    return float((newest >> 8) / 1_000_000 + EPOCH - time.time())
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_statement_that_forges_its_stamp_changes_nothing(two: Mesh, forgery: str) -> None:
+    before = two.rows(EU)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="stamp"):
+        two.write(EU, FORGERIES[forgery])
+    assert two.rows(EU) == before
+    assert ahead(two, EU) < 1
+    two.settle()
+    for region in REGIONS:
+        assert ahead(two, region) < 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"INSERT INTO note (id, title, _born, _stamp) VALUES (9, 'x', {FUTURE}, {FUTURE})",
+        f"INSERT INTO note (id, title, _fields) VALUES (9, 'x', '{{\"title\": {FUTURE}}}')",
+        "INSERT INTO note (id, title, _born) VALUES (9, 'x', NULL)",
+        f"UPDATE note SET title = 'x' || id, _stamp = {FUTURE}, _born = {FUTURE}, _fields = '{{}}'",
+        f"SELECT set_config('fabric.stamp', '{FUTURE}', false); UPDATE note SET title = 'x' || id",
+        f"UPDATE note SET title = {FORGE}, body = set_config('fabric.stamp', '1', true)",
+        f"DELETE FROM note WHERE {FORGE} <> '' AND id = 1",
+        f"SET fabric.stamp = '{FUTURE}'; INSERT INTO note (id, title) VALUES (9, 'x')",
+    ],
+)
+def test_the_platforms_columns_and_setting_are_overwritten(two: Mesh, statement: str) -> None:
+    two.write(EU, statement)
+    assert ahead(two, EU) < 1
+    two.settle()
+    assert two.rows(DE) == two.rows(EU)
+    two.write(EU, "RESET fabric.stamp")
+
+
+def test_a_row_that_is_newer_than_the_clock_can_be_changed_again_and_again(two: Mesh) -> None:
+    """A peer's clock was ahead, within bounds, or this one's went back."""
+    minute = 60 * 1_000_000 << 8
+    with two.administrator(EU) as administrator:
+        administrator.execute("SET session_replication_role = replica")
+        administrator.execute(
+            f"UPDATE note SET _born = _born + {minute}, _stamp = _stamp + {minute}"
+        )
+    for number in range(3):
+        two.write(EU, "UPDATE note SET title = title || %s", number)
+    with two.writers[EU].transaction():
+        two.write(EU, "INSERT INTO note (id, title) VALUES (3, 'three')")
+        for number in range(3):
+            two.write(EU, "UPDATE note SET body = body || %s", number)
+    two.write(EU, "DELETE FROM note WHERE id = 2")
+    two.settle()
+    assert [row[0] for row in two.rows(DE)] == [1, 3]
+    assert 0 < ahead(two, EU) < 61
+
+
+def test_what_a_peer_sends_from_a_far_future_waits_and_pushes_no_clock(two: Mesh) -> None:
+    ((before,),) = two.rows(DE, "SELECT fabric.next_stamp()")
+    # As if its clock were years ahead.
+    two.write(EU, f"ALTER SEQUENCE fabric.clock RESTART {FUTURE >> 8}")
+    try:
+        two.write(EU, "UPDATE note SET title = 'far' WHERE id = 1")
+    finally:
+        two.write(EU, "ALTER SEQUENCE fabric.clock RESTART 0")
+    two.write(EU, "INSERT INTO note (id, title) VALUES (3, 'three')")
+    two.deliver(EU, DE)
+    assert [(row[0], row[1]) for row in two.rows(DE)] == [(1, "one"), (2, "two"), (3, "three")]
+    assert two.rows(DE, "SELECT pk, reason FROM fabric.dead_letter") == [
+        (["1"], "22008: its stamp is too far ahead of this region's clock: is the sender's right?")
+    ]
+    two.write(DE, "UPDATE note SET title = 'near' WHERE id = 1")
+    two.loop.run_until_complete(letters.retry(two.appliers[DE]))
+    assert two.rows(DE)[0][1] == "near"
+    ((now,),) = two.rows(DE, "SELECT fabric.next_stamp()")
+    assert (now - before) >> 8 < 60_000_000
