@@ -216,7 +216,8 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT * INTO txn FROM fabric.txn WHERE xact = pg_current_xact_id();
-    dead := greatest(txn.stamp, fabric.after_stamp(newest, txn.stamp));
+    -- Before what the same statement inserts, which has the transaction's stamp already.
+    dead := greatest(txn.stamp - 256, fabric.after_stamp(newest, txn.stamp));
     WITH gone AS (
         SELECT _fabric_row::text AS doc, hstore(_fabric_row) AS state,
                CASE WHEN elements THEN _fabric_row._stamp ELSE dead END AS stamp
@@ -240,9 +241,11 @@ BEGIN
            ) AS rows
      GROUP BY tenant, part;
     -- What follows in this transaction is younger than the deletion, a re-insert above all.
-    UPDATE fabric.txn SET stamp = fabric.after_stamp(dead, stamp)
-     WHERE xact = pg_current_xact_id();
-    PERFORM setval('fabric.clock', greatest((dead >> 8) + 1, last_value)) FROM fabric.clock;
+    IF dead >= txn.stamp THEN
+        UPDATE fabric.txn SET stamp = fabric.after_stamp(dead, stamp)
+         WHERE xact = pg_current_xact_id();
+        PERFORM setval('fabric.clock', greatest((dead >> 8) + 1, last_value)) FROM fabric.clock;
+    END IF;
     RETURN NULL;
 END $$;
 

@@ -113,6 +113,20 @@ def test_a_row_that_is_newer_than_the_clock_can_be_changed_again_and_again(two: 
     assert 0 < ahead(two, EU) < 61
 
 
+def test_one_statement_that_deletes_a_row_and_inserts_it_again(two: Mesh) -> None:
+    again = (
+        "WITH gone AS (DELETE FROM note RETURNING id) INSERT INTO note (id, title) SELECT id, {}"
+    )
+    two.write(EU, f"{again.format('1')} FROM gone")
+    two.write(EU, "DELETE FROM note WHERE id = 2")
+    with two.writers[EU].transaction():
+        two.write(EU, "INSERT INTO note (id, title) VALUES (2, 'back'), (3, 'three')")
+        two.write(EU, "DELETE FROM note WHERE id = 3")
+    two.settle()
+    for region in REGIONS:
+        assert [(row[0], row[1]) for row in two.rows(region)] == [(1, "1"), (2, "back")]
+
+
 def test_what_a_peer_sends_from_a_far_future_waits_and_pushes_no_clock(two: Mesh) -> None:
     ((before,),) = two.rows(DE, "SELECT fabric.next_stamp()")
     # As if its clock were years ahead.
