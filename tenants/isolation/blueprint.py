@@ -32,6 +32,7 @@ from tenants.models import Blueprint
 # What else shapes a fresh tenant's tables.
 _SHAPING = (
     "regions.replication.capture",
+    "regions.replication.captured",
     "regions.replication.rules",
     "regions.replication.reference_ids",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from regions.current import deployment
-from regions.replication.capture import SEQUENCE_STEP
+from regions.replication.captured import SEQUENCE_STEP
 from tenants.isolation.owner import Connection
 from tenants.lifecycle.move_rows import Content, whose
 from tenants.lifecycle.move_side import Side

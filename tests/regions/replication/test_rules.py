@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from regions.replication import capture, letters, rules
+from regions.replication import capture, captured, letters, rules
 from tests.regions.replication.mesh import Mesh
 
 EU, DE, US = "eu-west", "eu-central", "us-east"
@@ -174,7 +174,7 @@ def change_rules(mesh: Mesh, declared: dict[str, str]) -> None:
 
 def attach(mesh: Mesh, region: str) -> None:
     capture.attach(mesh.writers[region], "public")
-    known = capture.read_captured(mesh.writers[region], "public")
+    known = captured.read_captured(mesh.writers[region], "public")
     assert capture.lacking(known, "public", tenant="") == []
 
 

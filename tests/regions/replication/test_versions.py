@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from regions.replication import capture, letters
+from regions.replication import capture, captured, letters
 from tests.regions.replication.mesh import Mesh
 
 EU, DE, US = "eu-west", "eu-central", "us-east"
@@ -74,8 +74,8 @@ def test_what_postgresql_generates_is_no_unknown_field(mesh: Mesh) -> None:
 
 def test_attaching_again_changes_nothing_and_a_new_column_only_what_knows_it(mesh: Mesh) -> None:
     session = mesh.writers[EU]
-    known = capture.read_captured(session, "public")
+    known = captured.read_captured(session, "public")
     assert capture.lacking(known, "public", tenant="") == []
     session.execute("ALTER TABLE note ADD COLUMN mood text")
-    found = capture.lacking(capture.read_captured(session, "public"), "public", tenant="")
+    found = capture.lacking(captured.read_captured(session, "public"), "public", tenant="")
     assert [statement.split()[:3] for statement in found] == [["INSERT", "INTO", "fabric.relation"]]
