@@ -45,6 +45,7 @@ ATTACKS = {
     ),
     "back and forth": (
         f"UPDATE desk_customer SET name = {SETTING}, email = set_config('fabric.stamp', '1', true)"
+        " WHERE id = (SELECT min(id) FROM desk_customer)"
     ),
     "delete": f"DELETE FROM desk_customer WHERE {SETTING} <> ''",
     "a function of his own": (
