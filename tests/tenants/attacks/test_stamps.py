@@ -104,7 +104,7 @@ def test_the_same_statements_pass_where_nothing_is_forged(pair: Pair, tickets: N
     key = "(tenant_id, id)" if pair[0].mode == "shared" else "(id)"
     for name, attack in ATTACKS.items():
         harmless = attack.replace("{key}", key).replace("fabric.stamp", "nobody.setting")
-        if name != "the clock":
+        if name not in ("the clock", "a function of his own"):  # refused whatever they say
             inject(pair[0], harmless)
             inject(pair[0], "DELETE FROM desk_customer WHERE email = 'x@example.org'")
             inject(
