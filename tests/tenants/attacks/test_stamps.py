@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
+from django.db import DatabaseError
 
 from tenants.directory import TenantRecord
 
@@ -86,15 +86,13 @@ def tickets(pair: Pair, inject: Callable[..., Any]) -> None:
         )
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_no_statement_writes_a_stamp_of_the_future(
-    pair: Pair, tickets: None, inject, administer, attack: str
-):
+def test_no_statement_writes_a_stamp_of_the_future(pair: Pair, tickets: None, inject, administer):
     key = "(tenant_id, id)" if pair[0].mode == "shared" else "(id)"
-    with contextlib.suppress(psycopg.Error, Exception):
-        inject(pair[0], ATTACKS[attack].replace("{key}", key))
-    ahead = (newest(administer, pair[0]) >> 8) / 1_000_000 + EPOCH - time.time()
-    assert ahead < 1
+    for name, attack in ATTACKS.items():
+        with contextlib.suppress(DatabaseError):
+            inject(pair[0], attack.replace("{key}", key))
+        ahead = (newest(administer, pair[0]) >> 8) / 1_000_000 + EPOCH - time.time()
+        assert ahead < 1, name
     # What the victim writes now is the newest there is.
     inject(pair[1], "UPDATE desk_customer SET name = 'mine'")
     assert inject(pair[1], "SELECT DISTINCT name FROM desk_customer") == [("mine",)]
@@ -115,7 +113,7 @@ def test_the_same_statements_pass_where_nothing_is_forged(pair: Pair, tickets: N
 
 
 def test_a_whole_transaction_falls_with_its_forged_statement(pair: Pair, inject):
-    with pytest.raises(Exception, match="stamp"):
+    with pytest.raises(DatabaseError, match="stamp"):
         inject(
             pair[0],
             f"UPDATE desk_customer SET email = 'first'; {ATTACKS['update']}",
