@@ -15,13 +15,13 @@ PAGES = 'migrations.AddField("book", "pages", models.IntegerField(null=True)),'
 def test_a_column_that_is_there_already_puts_its_tenant_in_quarantine_and_no_other(
     place, shelf, regions: list[str]
 ):
-    where = place("schema", EU, tenants=3)
-    odd = where.tenants[1]
+    where = place("schema", EU, tenants=2)
+    odd = where.tenants[0]
     for region in regions:
         by_hand(odd, "ALTER TABLE shelf_book ADD COLUMN pages integer", region=region)
     name = shelf.add(PAGES)
     report = migrate(where.cell, "--contract")
-    assert (report["status"], report["migrated"], report["failed"]) == (1, 2, 1)
+    assert (report["status"], report["migrated"], report["failed"]) == (1, 1, 1)
     reason = RolloutUnit.objects.get(slug=odd.slug).error
     if regions == EU:
         assert reason.startswith('column "pages" of relation "shelf_book" already exists')
