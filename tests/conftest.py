@@ -1,17 +1,18 @@
 """Fixtures that the whole suite shares, and its order: pure, then PostgreSQL, then fleet.
 
-With several workers (`-n … --dist loadgroup`) a group stays in one of them, in the same order as
-without: tests share tenants and servers, which makes an order that changes from run to run a
-source of failures that nobody can repeat.
+With `-n 2` each of two processes runs one half, in the same order as without: tests share tenants
+and servers, and an order that changed from run to run would bring failures that nobody can repeat.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from regions.deployment import ADMIN_ROLE, Deployment
 
@@ -19,11 +20,23 @@ pytest_plugins = ["pytester", "testkit.plugin"]
 
 ORDER = {"postgres": 1, "fleet": 2}
 # About half of the time goes into the tests that lie directly here.
-HALF = Path(__file__).parent / "tenants"
+HALF = re.compile(r"tests/tenants/\w+\.py")
 
 # How long an example takes is the machine's affair.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+class Halves(LoadScopeScheduling):
+    """For `-n 2`: each worker has one half, from beginning to end."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tenants" if HALF.fullmatch(nodeid.partition("::")[0]) else "rest"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Halves:
+    return Halves(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -34,7 +47,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name, mark in (("deployment", "postgres"), ("fleet", "fleet")):
             if name in fixtures:
                 item.add_marker(mark)
-        item.add_marker(pytest.mark.xdist_group("tenants" if item.path.parent == HALF else "rest"))
     items.sort(
         key=lambda item: max((ORDER.get(mark.name, 0) for mark in item.iter_markers()), default=0)
     )

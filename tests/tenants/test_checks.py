@@ -57,5 +57,5 @@ def test_a_rule_for_a_model_that_is_not_installed_is_refused(settings):
 
 def test_the_rules_of_this_projects_models_reach_the_fabric():
     assert rules_fit() == []
-    assert rules.declared("desk_ticket") == {"votes": "counter"}
-    assert rules.declared("desk_ticket_tags") == {"*": "set:tag_id,ticket_id"}
+    assert rules.declared("desk_ticket", {"votes", "title"}) == {"votes": "counter"}
+    assert rules.declared("desk_ticket_tags", {"tag_id"}) == {"*": "set:tag_id,ticket_id"}
