@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from regions.deployment import Endpoint
@@ -21,6 +22,7 @@ class Wire:
     """`asked` and `answered` by database; `connected`: how often each was logged in to."""
 
     def __init__(self) -> None:
+        self._counting = threading.Lock()  # each connection has threads of its own
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.connected: Counter[str] = Counter()
@@ -31,8 +33,15 @@ class Wire:
         counted: Counter[str] = Counter()
         before, answered = Counter(self.asked), Counter(self.answered)
         yield counted
-        counted.update({name: number for name, number in (self.asked - before).items() if number})
-        assert counted == self.answered - answered, "something is still under way"
+        deadline = time.monotonic() + 5
+        while (asked := self.asked - before) != self.answered - answered:
+            assert time.monotonic() < deadline, "something is still under way"
+            time.sleep(0.01)
+        counted.update(asked)
+
+    def count(self, counts: Counter[str], name: str, number: int) -> None:
+        with self._counting:
+            counts[name] += number
 
 
 @contextmanager
@@ -60,13 +69,17 @@ def _serve(client: socket.socket, server: Endpoint, wire: Wire) -> None:
         started = _start(client, behind)
         if started is None:
             return
-        wire.connected[started] += 1
-        wire.answered[started] -= 1  # a login ends with the first one
+        wire.count(wire.connected, started, 1)
+        wire.count(wire.answered, started, -1)  # a login ends with the first one
+
+        def counted(counts: Counter[str]) -> Callable[[int], None]:
+            return lambda number: wire.count(counts, started, number)
+
         back = threading.Thread(
-            target=_pass_on, args=(behind, client, wire.answered, started, b"Z"), daemon=True
+            target=_pass_on, args=(behind, client, counted(wire.answered), b"Z"), daemon=True
         )
         back.start()
-        _pass_on(client, behind, wire.asked, started, b"QS")
+        _pass_on(client, behind, counted(wire.asked), b"QS")
         back.join()
 
 
@@ -87,7 +100,7 @@ def _start(client: socket.socket, behind: socket.socket) -> str | None:
 
 
 def _pass_on(
-    source: socket.socket, target: socket.socket, counts: Counter[str], name: str, kinds: bytes
+    source: socket.socket, target: socket.socket, count: Callable[[int], None], kinds: bytes
 ) -> None:
     """Messages of one direction, until it ends. They are counted before they are passed on."""
     waiting = b""
@@ -95,7 +108,8 @@ def _pass_on(
         while data := source.recv(65_536):
             waiting += data
             while len(waiting) >= 5 and len(waiting) > (size := int.from_bytes(waiting[1:5])):
-                counts[name] += waiting[:1] in (kinds[i : i + 1] for i in range(len(kinds)))
+                if waiting[0] in kinds:
+                    count(1)
                 waiting = waiting[size + 1 :]
             target.sendall(data)
     with suppress(OSError):
