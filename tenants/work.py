@@ -7,8 +7,7 @@ name), never what a client has sent. Labels are written as sqlcommenter does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache
 from urllib.parse import quote
@@ -25,15 +24,21 @@ def _nothing() -> bytes:
 _current: ContextVar[Label] = ContextVar("meridian_work", default=_nothing)
 
 
-@contextmanager
-def working_on(label: Label) -> Iterator[None]:
+class working_on:
     """Within the block statements carry the label: what it returns at the time, so that it may be
     known later than the block begins."""
-    token = _current.set(label)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+
+    # Entered once a request, as a tenant's scope is.
+    __slots__ = ("_label", "_token")
+
+    def __init__(self, label: Label) -> None:
+        self._label = label
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._label)
+
+    def __exit__(self, *raised: object) -> None:
+        _current.reset(self._token)
 
 
 def current_label() -> bytes:
