@@ -6,7 +6,7 @@ while the store does not answer; a process that is killed loses its last second.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from functools import cache
 from uuid import UUID
 
@@ -35,14 +35,7 @@ class Tally:
 
     def flush(self) -> None:
         """Send what was counted; keep it when the store does not answer."""
-        while self._requests:
-            tenant, seconds, refused = self._requests.popleft()
-            before = self._waiting.get(tenant, Done())
-            self._waiting[tenant] = Done(
-                before.requests + 1,
-                before.refused + refused,
-                before.busy_ms + round(seconds * 1000),
-            )
+        self._fold()
         if not self._waiting or not self._store.up:
             return
         try:
@@ -51,6 +44,23 @@ class Tally:
             self._store.failed()
         else:
             self._waiting = {}
+
+    def _fold(self) -> None:
+        """Add what has come to what waits, a tenant's requests together: they are many."""
+        fresh: defaultdict[UUID, list[float]] = defaultdict(lambda: [0, 0, 0.0])
+        while self._requests:
+            tenant, seconds, refused = self._requests.popleft()
+            sums = fresh[tenant]
+            sums[0] += 1
+            sums[1] += refused
+            sums[2] += seconds
+        for tenant, (requests, refusals, busy) in fresh.items():
+            before = self._waiting.get(tenant, Done())
+            self._waiting[tenant] = Done(
+                before.requests + int(requests),
+                before.refused + int(refusals),
+                before.busy_ms + round(busy * 1000),
+            )
 
 
 @cache
