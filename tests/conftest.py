@@ -1,6 +1,6 @@
 """Fixtures that the whole suite shares, and its order: pure, then PostgreSQL, then fleet.
 
-With `-n 2` each of two processes runs one half, in the same order as without: tests share tenants
+With `-n 3` each of three processes runs one part, in the same order as without: tests share tenants
 and servers, and an order that changed from run to run would bring failures that nobody can repeat.
 """
 
@@ -19,24 +19,29 @@ from regions.deployment import ADMIN_ROLE, Deployment
 pytest_plugins = ["pytester", "testkit.plugin"]
 
 ORDER = {"postgres": 1, "fleet": 2}
-# About half of the time goes into the tests that lie directly here.
-HALF = re.compile(r"tests/tenants/\w+\.py")
+# Each a third of the time, about; whatever else there is belongs to the last.
+PARTS = {
+    "tenants": re.compile(r"tests/tenants/\w+\.py"),
+    "migrating": re.compile(r"tests/tenants/(migrating|seed)/.+"),
+    "rest": re.compile(r".+"),
+}
 
 # How long an example takes is the machine's affair.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 
-class Halves(LoadScopeScheduling):
-    """For `-n 2`: each worker has one half, from beginning to end."""
+class Parts(LoadScopeScheduling):
+    """For `-n 3`: each worker has one part, from beginning to end."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "tenants" if HALF.fullmatch(nodeid.partition("::")[0]) else "rest"
+        path = nodeid.partition("::")[0]
+        return next(name for name, paths in PARTS.items() if paths.fullmatch(path))
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Halves:
-    return Halves(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Parts:
+    return Parts(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,7 +10,7 @@ import pytest
 
 from regions import cells
 from regions.deployment import AGENT_ROLE, OWNER_ROLE, Deployment
-from regions.replication import capture
+from regions.replication import capture, rules
 from regions.replication.session import open_session
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from tests.regions.replication.mesh import Mesh
@@ -29,6 +29,18 @@ CREATE TABLE note (
     amount numeric, at timestamptz, raw bytea, doc jsonb, items integer[],
     size integer GENERATED ALWAYS AS (length(title)) STORED
 )"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rules_of_this_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    """`DECLARED`, by table, while the module's tests run: what is declared is part of what a
+    tenant's tables are made from."""
+    before = dict(rules._declared)
+    for table, declared in getattr(request.module, "DECLARED", {}).items():
+        rules.declare(table, declared)
+    yield
+    rules._declared.clear()
+    rules._declared.update(before)
 
 
 @pytest.fixture(scope="session")

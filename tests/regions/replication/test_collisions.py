@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from regions.replication import capture, letters, rules
+from regions.replication import capture, letters
 from tests.regions.replication.mesh import Mesh
 
 EU, DE, US = REGIONS = ("eu-west", "eu-central", "us-east")
@@ -19,7 +19,7 @@ CREATE TABLE page (
 );
 CREATE UNIQUE INDEX page_name ON page (lower(name)) WHERE title IS NOT NULL
 """
-rules.declare("page", {"slug": "rename"})
+DECLARED = {"page": {"slug": "rename"}}
 
 
 @pytest.fixture(scope="module")

@@ -35,8 +35,7 @@ RULES = {
     "urgent": "enable_wins",
     "public": "disable_wins",
 }
-rules.declare("tally", RULES)
-rules.declare("tally_tags", {"*": "set:tally_id,tag_id"})
+DECLARED = {"tally": RULES, "tally_tags": {"*": "set:tally_id,tag_id"}}
 
 
 @pytest.fixture(scope="module")

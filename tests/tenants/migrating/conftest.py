@@ -53,7 +53,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShelfApp]:
     apps.unset_installed_apps()
     router.tenant_labels.cache_clear()
     sys.path.remove(str(folder))
-    app.reset()
+    app.forget()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from django.apps import apps
 from django.db import connections
 
 from tenants.isolation import blueprint
@@ -122,6 +123,13 @@ class ShelfApp:
             path.unlink()
         (self.migrations / "0001_initial.py").write_text(_FIRST)
         self._reload()
+
+    def forget(self) -> None:
+        """The next one is another, from another folder."""
+        self.reset()
+        for module in [name for name in sys.modules if name.partition(".")[0] == APP]:
+            del sys.modules[module]
+        apps.all_models.pop(APP, None)
 
     def add(
         self, operations: str, *, name: str = "next", preamble: str = "", atomic: bool = True
