@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 
 from desk.models import Tag
 from tenants.context import tenant_scope
@@ -143,7 +143,7 @@ def test_real_connections_are_capped_and_given_back(capped, pair):
                     go.wait(60)
                 return 1
             finally:
-                connection.close()
+                connections.close_all()  # this thread's, the control cell's too
 
     def look(tenant: TenantRecord) -> str:
         with tenant_scope(tenant):
@@ -153,7 +153,7 @@ def test_real_connections_are_capped_and_given_back(capped, pair):
             except TooManyConnections:
                 return "refused"
             finally:
-                connection.close()
+                connections.close_all()  # this thread's, the control cell's too
 
     with ThreadPoolExecutor(4) as threads:
         held = [threads.submit(hold, capped) for _ in range(2)]
