@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from bench import load
-from testkit.ports import is_free
+from infra.fleet.ports import is_free
 
 THREADS = 4
 

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from infra.fleet.plan import HOST, PORT_SPAN, make_plan
+from infra.fleet.ports import is_free
 
 
 def free_port_base(regions: int = 3) -> int:
@@ -18,16 +19,6 @@ def free_port_base(regions: int = 3) -> int:
         if all(is_free(port) for port, _ in plan.ports()):
             return base
     raise RuntimeError("No range of free ports is left.")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def reserve(port: int) -> socket.socket | None:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import psycopg
 
+from infra.fleet.ports import is_free
 from infra.fleet.state import REPOSITORY
 from infra.postgres.account import Account, server_account
 from regions.deployment import APP_ROLE, Deployment
-from testkit.ports import is_free
 from tests.settings import TEST_GUARD
 
 KEPT = REPOSITORY / ".pgbouncer"

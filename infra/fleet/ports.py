@@ -1,4 +1,4 @@
-"""Says who is in the way when a port of the plan is taken."""
+"""Whether a port can be had, and who is in the way when one of the plan is taken."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from infra.fleet.plan import HOST, Plan
 def check_free(plan: Plan) -> None:
     """Raise PortInUse for the first port of the plan that can't be bound."""
     for port, purpose in plan.ports():
-        if not _can_bind(port):
+        if not is_free(port):
             raise PortInUse(
                 f"Port {port} ({purpose}) is in use by {_listener(port)}: "
                 "end it, or choose another --port-base."
             )
 
 
-def _can_bind(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether a server could bind it now."""
     with socket.socket() as probe:
         # As servers do: connections of an ended server that linger are not in the way.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

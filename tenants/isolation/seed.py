@@ -7,6 +7,8 @@ migrate. Onboarding copies its rows (`lifecycle.sow`); later migrations change t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from psycopg import sql
 
 from regions.topology import CellSpec
@@ -14,6 +16,7 @@ from tenants.directory import TenantRecord
 from tenants.isolation.catalog import read_tables
 from tenants.isolation.owner import Connection
 from tenants.isolation.rewrite import SEED, TENANT_COLUMN
+from tenants.seams import unborn
 
 # While a migration changes the seed nobody copies it: a copy has all of a change, or none of it.
 _LOCK = "hashtextextended('meridian seed', 0)"
@@ -23,17 +26,7 @@ KEEP_CHANGES_OUT = f"SELECT pg_catalog.pg_advisory_xact_lock_shared({_LOCK})"
 
 def record(spec: CellSpec) -> TenantRecord:
     """The cell's seed, as a tenant for whom migrations run."""
-    return TenantRecord(
-        id=SEED,
-        slug="seed",
-        cell=spec.name,
-        mode=spec.mode.value,
-        schema="public",
-        state="active",
-        residency="",
-        token_generation=0,
-        hosts=(),
-    )
+    return replace(unborn(SEED, "seed", "public", spec), state="active")
 
 
 def has_rows(administrator: Connection) -> bool:

@@ -13,11 +13,11 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 from django.core.mail import EmailMessage, mail_admins, send_mail
 
+from infra.fleet.ports import is_free
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.errors import NoTenantError
 from tenants.mail import HEADER, control_plane_mail
-from testkit.ports import is_free
 
 ACME = TenantRecord(
     id=uuid4(), slug="acme", cell="c", mode="shared", schema="public", state="active",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from infra.fleet.ports import is_free
 from testkit.grounds import Grounds
-from testkit.ports import is_free, reserve
+from testkit.ports import reserve
 
 
 def test_ports_are_a_runs_own_before_anything_listens_there():

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 
+from infra.fleet.ports import is_free
 from infra.fleet.state import REPOSITORY
-from testkit.ports import is_free
 from tests.settings import TEST_GUARD
 
 START_SECONDS = 60
