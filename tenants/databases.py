@@ -130,7 +130,6 @@ def register(
             "PASSWORD": where.password(role),
             "HOST": at.host,
             "PORT": str(at.port),
-            "DISABLE_SERVER_SIDE_CURSORS": True,
             "MERIDIAN": place,
         }
         connections.settings = {**connections.settings, alias: entry}

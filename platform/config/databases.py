@@ -36,7 +36,6 @@ def control_database(deployment: Deployment | None, region: str | None) -> dict[
         "NAME": CONTROL_DATABASE,
         "USER": APP_ROLE,
         "CONN_MAX_AGE": 60,
-        "DISABLE_SERVER_SIDE_CURSORS": True,
         "OPTIONS": {
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "application_name": f"meridian@{region or 'operator'}",

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db.backends.postgresql import base
-from psycopg import NotSupportedError
 
 from regions.current import deployment
 from regions.deployment import APP_ROLE
@@ -24,6 +23,7 @@ from tenants.backend.operations import DatabaseOperations
 from tenants.backend.pool import Key, process_pool
 from tenants.backend.schema import DatabaseSchemaEditor
 from tenants.backend.session import Session
+from tenants.backend.stream import TenantStream
 from tenants.context import current_tenant_or_none
 from tenants.directory import TenantRecord
 from tenants.errors import WrongTenantError
@@ -132,7 +132,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             try:
                 with self.wrap_database_errors:
                     session = self.tenant_session
-                    clean = session is None or session.left_by is None
+                    clean = session is None or session.owner is None
                     process_pool().give_back(self.pool_key, self.connection, clean=clean)
             finally:
                 self._leave()
@@ -182,11 +182,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def create_cursor(self, name: str | None = None) -> Any:
         if self.cell_context is None:
             return super().create_cursor(name)
-        if name:
-            raise NotSupportedError(
-                "Server-side cursors outlive a tenant's context: set DISABLE_SERVER_SIDE_CURSORS."
-            )
         cursor = super().create_cursor()
         cursor.context = self.cell_context
         cursor.session = self.tenant_session
+        if name and self._may_stream():
+            return TenantStream(cursor, name, held=self.connection.autocommit)
         return cursor
+
+    def _may_stream(self) -> bool:
+        """Not between the transactions of a pooler: the next one is in another session."""
+        session = self.tenant_session
+        if session is None or not self.connection.autocommit:
+            return True
+        return not session.is_pooled(self.connection.pgconn)

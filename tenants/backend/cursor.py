@@ -33,11 +33,13 @@ class TenantCursor(CursorMixin, ClientCursor[Any]):
 
     context: CellContext | None = None
     session: Session | None = None
+    # What the platform itself put before the statement.
+    unjudged = b""
     _skipped = 0
 
     def _execute_send(self, query: PostgresQuery, **options: Any) -> None:
         if self.session is not None:
-            self.session.let_pass(query.query, self._pgconn)
+            self.session.let_pass(query.query.removeprefix(self.unjudged), self._pgconn)
         prefix = self._prefix(query.query)
         self._skipped = 0
         if prefix is not None:

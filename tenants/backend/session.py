@@ -13,6 +13,7 @@ from psycopg.pq.abc import PGconn
 
 from tenants.backend.gate import Verdict, judge
 from tenants.context import current_tenant_or_none
+from tenants.errors import WrongTenantError
 
 _REFUSAL = (
     "The application may not send this statement in a cell that tenants share: only rows are its "
@@ -27,40 +28,63 @@ _POOLED = (
 )
 
 
-class Session:
-    """`left_by` is the tenant whose SQL may have left something behind, None for a clean one."""
+_OTHERS = (
+    "This session still holds what another tenant left in it, a server-side cursor perhaps: end "
+    "that tenant's transaction and iterators before you enter another tenant's scope."
+)
 
-    __slots__ = ("left_by", "own_database", "pooled")
+
+class Session:
+    """`left_by` is the tenant whose SQL may have left something behind; `streams` are server-side
+    cursors that are open, and whose they are."""
+
+    __slots__ = ("left_by", "own_database", "pooled", "streams")
 
     def __init__(self, own_database: bool) -> None:
         self.own_database = own_database
         self.left_by: UUID | None = None
+        self.streams: dict[object, UUID] = {}
         self.pooled: bool | None = None
 
     def begin(self) -> None:
         """A new session of PostgreSQL: clean."""
-        self.left_by = self.pooled = None
+        self.left_by = None
+        self.streams = {}
+
+    @property
+    def owner(self) -> UUID | None:
+        """Who has something in it; None: it is clean, and fit for everybody."""
+        if self.left_by is None and self.streams:
+            return next(iter(self.streams.values()))
+        return self.left_by
+
+    def is_pooled(self, connection: PGconn) -> bool:
+        """Whether its transactions are spread over PostgreSQL's sessions. Asked once."""
+        if self.pooled is None:
+            self.pooled = is_pooled(connection)
+        return self.pooled
 
     def let_pass(self, message: bytes, connection: PGconn) -> None:
-        """Raises InsufficientPrivilege, as the server would, for what must not be sent."""
+        """Raises InsufficientPrivilege, as the server would, for what must not be sent, and
+        WrongTenantError where another tenant's cursor, or setting, is still there."""
+        if self.is_anothers():
+            raise WrongTenantError(_OTHERS)
         verdict = judge(message, own_database=self.own_database)
         if verdict is Verdict.PLAIN:
             return
         if verdict is Verdict.REFUSED:
             raise errors.InsufficientPrivilege(_REFUSAL)
-        if self.pooled is None:
-            self.pooled = is_pooled(connection)
-        if self.pooled:
+        if self.is_pooled(connection):
             raise errors.InsufficientPrivilege(_POOLED)
         tenant = current_tenant_or_none()
         self.left_by = tenant.id if tenant else None
 
     def is_anothers(self) -> bool:
-        """Whether somebody else than the tenant in scope may have left something."""
-        if self.left_by is None:
+        """Whether somebody else than the tenant in scope has, or may have, left something."""
+        if self.left_by is None and not self.streams:
             return False
         tenant = current_tenant_or_none()
-        return tenant is None or tenant.id != self.left_by
+        return tenant is None or tenant.id != self.owner
 
 
 def is_pooled(connection: PGconn) -> bool:

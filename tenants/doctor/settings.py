@@ -43,11 +43,6 @@ def check() -> Iterator[Finding]:
                 f"The database {alias!r} is not opened by {_BACKEND}: no tenant goes with its SQL.",
                 f"Set its ENGINE to {_BACKEND}.",
             )
-        if not entry.get("DISABLE_SERVER_SIDE_CURSORS"):
-            yield danger(
-                f"Server-side cursors are on for {alias!r}: they outlive a tenant's context.",
-                "Set DISABLE_SERVER_SIDE_CURSORS = True.",
-            )
     for alias, entry in settings.CACHES.items():
         if entry.get("KEY_FUNCTION") != _KEY_FUNCTION and "dummy" not in entry["BACKEND"]:
             yield danger(

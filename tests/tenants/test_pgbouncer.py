@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,8 @@ from django.db import DatabaseError, connection, connections, transaction
 
 from desk.models import Customer, Tag
 from regions import cells
-from regions.deployment import APP_ROLE, Deployment, Endpoint
+from regions.deployment import APP_ROLE, Deployment
 from regions.topology import database_name
-from tenants.backend.pool import process_pool
 from tenants.context import tenant_scope
 from tenants.databases import cell_alias
 from tenants.directory import TenantRecord
@@ -32,6 +30,7 @@ from tests.settings import TEST_PLAN
 from tests.tenants.attacks.conftest import theirs
 from tests.tenants.attacks.test_session import LEFTOVERS, state
 from tests.tenants.conftest import HOME
+from tests.tenants.detour import reached_through
 from tests.tenants.web.servers import web
 
 Pair = tuple[TenantRecord, TenantRecord]
@@ -57,28 +56,10 @@ def port(folder: Path, deployment: Deployment) -> Iterator[int]:
 
 
 @pytest.fixture
-def behind(
-    port: int, deployment: Deployment, tenants: Tenants, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[int]:
+def behind(port: int, deployment: Deployment, tenants: Tenants) -> Iterator[int]:
     """This process reaches its cells through the pooler."""
-    site = deployment.region(HOME)
-    pooled = {HOME: replace(site, pooler=Endpoint("127.0.0.1", port))}
-    monkeypatch.setattr(
-        settings,
-        "MERIDIAN_DEPLOYMENT",
-        replace(deployment, regions={**deployment.regions, **pooled}),
-    )
-    _forget_cells()
-    yield port
-    _forget_cells()
-
-
-def _forget_cells() -> None:
-    for alias in [name for name in connections.settings if name.startswith("cell:")]:
-        connections[alias].close()
-        del connections[alias]
-        connections.settings = {k: v for k, v in connections.settings.items() if k != alias}
-    process_pool().forget()
+    with reached_through(port, deployment):
+        yield port
 
 
 @pytest.fixture
@@ -182,6 +163,32 @@ def test_a_transaction_has_its_session_and_its_tenant_until_it_ends(customers: P
         assert not Tag.objects.filter(name="undone").exists()
     with tenant_scope(other):
         assert Customer.objects.count() == (1 if mine is other else 2)
+
+
+def test_an_iterator_streams_within_a_transaction_and_leaves_no_cursor(customers: Pair):
+    """Outside of one its next chunk would be asked of another session: it reads all rows first."""
+    mine, other = customers
+    for tenant, count in ((other, 2), (mine, 1)):
+        with tenant_scope(tenant):
+            rows = Customer.objects.iterator(chunk_size=1)
+            next(rows)
+            assert server_cursors() == 0
+            assert len(list(rows)) == count - 1
+            with transaction.atomic():
+                rows = Customer.objects.iterator(chunk_size=1)
+                next(rows)
+                assert server_cursors() == 1
+                assert len(list(rows)) == count - 1
+                forgotten = Customer.objects.iterator(chunk_size=1)
+                next(forgotten)
+            assert server_cursors() == 0
+
+
+def server_cursors() -> int:
+    """Of the session that the next statement of this process' runs in."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_cursors WHERE name <> ''")
+        return int(cursor.fetchone()[0])
 
 
 def test_threads_of_many_tenants_share_the_few_sessions(

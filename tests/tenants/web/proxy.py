@@ -1,7 +1,8 @@
 """A TCP proxy in front of PostgreSQL that counts what goes over the wire.
 
 Counts, for each database, the round trips that clients have begun and the server has ended: the
-messages that ask (`Query`, `Sync`) and the `ReadyForQuery` that answers them. Passes every byte on.
+messages that ask (`Query`, `Sync`) and the `ReadyForQuery` that answers them; and the rows
+(`DataRow`) that it has sent. Passes every byte on.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from regions.deployment import Endpoint
@@ -19,13 +20,14 @@ _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
 
 
 class Wire:
-    """`asked` and `answered` by database; `connected`: how often each was logged in to."""
+    """`asked`, `answered` and `rows` by database; `connected`: how often each was logged in to."""
 
     def __init__(self) -> None:
         self._counting = threading.Lock()  # each connection has threads of its own
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.connected: Counter[str] = Counter()
+        self.rows: Counter[str] = Counter()
 
     @contextmanager
     def trips(self) -> Iterator[Counter[str]]:
@@ -76,10 +78,13 @@ def _serve(client: socket.socket, server: Endpoint, wire: Wire) -> None:
             return lambda number: wire.count(counts, started, number)
 
         back = threading.Thread(
-            target=_pass_on, args=(behind, client, counted(wire.answered), b"Z"), daemon=True
+            target=_pass_on,
+            args=(behind, client, {b"Z": counted(wire.answered), b"D": counted(wire.rows)}),
+            daemon=True,
         )
         back.start()
-        _pass_on(client, behind, counted(wire.asked), b"QS")
+        asked = counted(wire.asked)
+        _pass_on(client, behind, {b"Q": asked, b"S": asked})
         back.join()
 
 
@@ -100,7 +105,7 @@ def _start(client: socket.socket, behind: socket.socket) -> str | None:
 
 
 def _pass_on(
-    source: socket.socket, target: socket.socket, count: Callable[[int], None], kinds: bytes
+    source: socket.socket, target: socket.socket, counts: Mapping[bytes, Callable[[int], None]]
 ) -> None:
     """Messages of one direction, until it ends. They are counted before they are passed on."""
     waiting = b""
@@ -108,7 +113,7 @@ def _pass_on(
         while data := source.recv(65_536):
             waiting += data
             while len(waiting) >= 5 and len(waiting) > (size := int.from_bytes(waiting[1:5])):
-                if waiting[0] in kinds:
+                if (count := counts.get(waiting[:1])) is not None:
                     count(1)
                 waiting = waiting[size + 1 :]
             target.sendall(data)
