@@ -6,6 +6,7 @@ that it does not belong to. One that was made outside of every scope belongs to 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 from uuid import UUID
@@ -43,7 +44,8 @@ def check(instance: models.Model) -> None:
         if (tenant := in_scope()) is not None:
             state.tenant = tenant  # type: ignore[attr-defined]
         return
-    require(owner, _name(instance))
+    if owner != in_scope():  # named only then: one that is being made has no key to ask for yet
+        require(owner, _name(instance))
 
 
 def check_relation(first: models.Model, second: models.Model) -> None:
@@ -79,4 +81,6 @@ def _checked(original: Any) -> Any:
 
 
 def _name(instance: models.Model) -> str:
-    return f"{instance._meta.object_name} {instance.pk}"
+    with suppress(AttributeError):  # a child of another model gets its key after its parent's
+        return f"{instance._meta.object_name} {instance.pk}"
+    return f"{instance._meta.object_name}"

@@ -9,7 +9,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.cache.backends.locmem import LocMemCache
+from django.db import models
 from django.db.models import prefetch_related_objects
+from django.test.utils import isolate_apps
 from django.utils.functional import SimpleLazyObject
 
 from desk.models import Comment, Customer, Tag, Ticket
@@ -141,3 +143,21 @@ def test_a_lazy_object_is_used_like_the_one_it_stands_for(pair, ticket: Ticket):
         lazy = SimpleLazyObject(lambda: ticket)
         assert Comment.objects.create(ticket=lazy, body="x").ticket_id == ticket.pk
         assert list(Comment.objects.filter(ticket=lazy))
+
+
+@isolate_apps("desk")
+def test_an_object_that_has_no_key_yet_can_be_made_with_its_relations(pair, ticket):
+    """A child of another model gets its key after its parent's fields."""
+
+    class Urgent(Ticket):
+        own = models.OneToOneField(
+            Ticket, models.CASCADE, parent_link=True, primary_key=True, related_name="+"
+        )
+
+        class Meta:
+            app_label = "desk"
+
+    with tenant_scope(pair[0]):
+        assert Urgent(title="Now", customer=ticket.customer).customer == ticket.customer
+    with tenant_scope(pair[1]), pytest.raises(WrongTenantError):
+        Urgent(title="Now", customer=ticket.__dict__["_state"].fields_cache["customer"])
