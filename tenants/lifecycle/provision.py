@@ -1,8 +1,9 @@
 """Onboards a tenant: placed lawfully, isolated, and usable in each of its regions on return.
 
 Guarantees that bad input changes nothing, that two processes can't onboard the same slug, and that
-a run which was stopped at any step is finished, or cleared away, by the next one. With an
-idempotency key, asking again is the same tenant again.
+a run which was stopped at any step is finished, or cleared away, by the next one (its own next
+attempt, where the control cell's writer has changed). With an idempotency key, asking again is the
+same tenant again.
 
 A place that is ready (a spare, or tables that tenants share) costs one transaction. Otherwise it
 is made step by step, under a claim on the slug.
@@ -19,11 +20,12 @@ from psycopg import Error as PostgresError
 
 from regions.cli import one_line
 from regions.errors import RegionsError
-from regions.topology import TenancyMode
+from regions.topology import CellSpec, TenancyMode
 from tenants.databases import control_writer_alias
 from tenants.errors import ProvisioningFailed, SlugTaken, TenantsError
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
+from tenants.lifecycle.across_writers import across_writers
 from tenants.lifecycle.claim import claim
 from tenants.lifecycle.create_cell import furnish, make
 from tenants.lifecycle.register import (
@@ -64,18 +66,18 @@ def provision(
     """Raises InvalidRequest, KeyReused, SlugTaken, ResidencyDenied … before anything is changed,
     and ProvisioningFailed after what was made has been taken back. Repeating it is safe."""
     check_name(slug, "slug")
-    using = control_writer_alias()
-    if plan != Plan.DEFAULT:
-        find_plan(plan, using=using)
     wishes = {"mode": mode, "cell": cell, "residency": residency, "policy": policy}
     named = list(regions) if regions else None
     request = Request.of(slug, plan, idempotency_key, regions=named, **wishes)
-    run = _Run(request, actor, progress, using)
-    tenant = run.made_before()
-    if tenant is not None:
-        spec = spec_for(tenant.cell)
-        host = tenant.domains.all()[0].host
-    else:
+
+    def attempt() -> tuple[Tenant, str, CellSpec]:
+        using = control_writer_alias()
+        if plan != Plan.DEFAULT:
+            find_plan(plan, using=using)
+        run = _Run(request, actor, progress, using)
+        made = run.made_before()
+        if made is not None:
+            return made, made.domains.all()[0].host, spec_for(made.cell)
         placement = choose(
             mode=mode,
             cell=cell,
@@ -85,8 +87,9 @@ def provision(
             using=using,
         )
         tenant = run.place(placement)
-        spec = replace(placement.spec, name=tenant.cell_id)
-        host = own_host(slug)
+        return tenant, own_host(slug), replace(placement.spec, name=tenant.cell_id)
+
+    tenant, host, spec = across_writers(attempt)
     progress("waiting until every region serves it", 85)
     wait_until_usable(slug, host, spec)
     progress("ready", 100)
