@@ -10,6 +10,7 @@ RegionsError
 ├── NoWriter             no region holds the cell's lease now
 ├── ReplicaDown          a replica that is needed for an answer does not answer
 ├── NotSettled           a replica did not catch up with another in time
+├── RepairRunning        somebody repairs the cell already
 └── SwitchoverFailed     the writer could not be moved; nothing was changed
 """
 
@@ -71,3 +72,7 @@ class ReplicaDown(RegionsError):
 
 class NotSettled(RegionsError):
     """A replica did not catch up with another in time."""
+
+
+class RepairRunning(RegionsError):
+    """Somebody repairs the cell already."""

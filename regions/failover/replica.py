@@ -1,4 +1,5 @@
-"""One cell's replica in this region: applies what arrives, beats, and works the write gate."""
+"""One cell's replica in this region: applies what arrives, beats, works the write gate, and is
+compared with the others from time to time."""
 
 from __future__ import annotations
 
@@ -6,12 +7,14 @@ import asyncio
 import logging
 import time
 from datetime import datetime
+from typing import Any
 
 import psycopg
 
 from regions.deployment import AGENT_ROLE, Deployment
 from regions.failover.link import Link, Unreachable
-from regions.replication import apply, housekeeping, letters
+from regions.failover.verifying import Verifier
+from regions.replication import apply, health, housekeeping, letters
 from regions.replication.session import Session, open_session
 from regions.topology import CellSpec
 
@@ -33,6 +36,8 @@ class ReplicaWorker:
         self._dsn = deployment.dsn(region, spec.database, AGENT_ROLE)
         self._steer = Link(f"{spec.name} in {region}", self._dsn, timeout=1.0)
         self._origins = [deployment.region(name).node for name in spec.regions if name != region]
+        self._watch = Link(f"{spec.name} in {region}", self._dsn, timeout=2.0)
+        self._verifier = Verifier(deployment, region, spec, self._watch)
         self._beat_at: float | None = None
         self.handing_over = False
 
@@ -42,10 +47,11 @@ class ReplicaWorker:
         return self._beat_at is not None and time.monotonic() - self._beat_at < 3 * BEAT_SECONDS
 
     async def run(self) -> None:
-        await asyncio.gather(self._beat_forever(), self._apply_forever())
+        await asyncio.gather(self._beat_forever(), self._apply_forever(), self._verifier.run())
 
     async def close(self) -> None:
         await self._steer.close()
+        await self._watch.close()
 
     async def open_gate(self, epoch: int, until: datetime) -> None:
         """Let transactions commit until `until`, a time on this database server's clock."""
@@ -82,6 +88,11 @@ class ReplicaWorker:
         """Whether everything that has arrived is applied."""
         rows = await self._steer.fetch(housekeeping.BACKLOG)
         return bool(rows[0][0] == 0)
+
+    async def health(self) -> dict[str, Any]:
+        """The document of `regions.replication.health`. Raises Unreachable."""
+        ((found,),) = await self._watch.fetch(health.HEALTH)
+        return health.document(self.spec, found)
 
     async def beat(self) -> int:
         """Write a heartbeat; returns its number in the log."""

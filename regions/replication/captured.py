@@ -73,7 +73,9 @@ def read_captured(
             columns=tuple(columns),
             generated=tuple(generated),
             sequences=tuple(sequences),
-            arguments={trigger: _arguments(text) for trigger, text in json.loads(triggers).items()},
+            arguments={
+                trigger: arguments_of(text) for trigger, text in json.loads(triggers).items()
+            },
             known_key=tuple(known[0]) if known[0] else None,
             known_columns=tuple(known[1]) if known[1] else None,
             known_rules=json.loads(known[2]) if known[2] else None,
@@ -83,6 +85,6 @@ def read_captured(
     ]
 
 
-def _arguments(encoded: str) -> tuple[str, ...]:
+def arguments_of(encoded: str) -> tuple[str, ...]:
     """A trigger's arguments, each of which ends with a zero byte in the catalog."""
     return tuple(bytes.fromhex(encoded).decode().split("\0")[:-1])

@@ -1,120 +1,105 @@
-"""Are a cell's replicas equal? Compares every replicated table, row by row, between regions.
+"""Are a cell's replicas equal? Finds each row that is not, and on demand makes them equal again.
 
-Replicas that are still catching up are looked at again until they agree or the time is up, so
-lag is not reported as a difference.
+Works while the cell is written: what is under way between regions is no difference. Each replica
+computes a hash tree of its own rows (`verification.digests`); they are compared at a common
+watermark (`verification.cut`); a row that differs is judged by its stamps
+(`verification.judging`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
-from regions.deployment import ADMIN_ROLE, Deployment
-from regions.errors import ReplicaDown
+from regions.deployment import AGENT_ROLE, Deployment
+from regions.errors import RegionsError, ReplicaDown
+from regions.replication.session import Session, open_session
+from regions.replication.verification.record import keep
+from regions.replication.verification.repair import be_alone
+from regions.replication.verification.run import Run, Tell
+from regions.replication.verification.verdict import Verdict
 from regions.topology import CellSpec
 
-Connection = psycopg.Connection[Any]
-Digest = dict[str, str]
-
-PAUSE_SECONDS = 0.25
-SHOWN = 20  # differing rows named per table
+PATIENCE_SECONDS = 30.0
+CONNECT_SECONDS = 5
 
 
-def compare(deployment: Deployment, spec: CellSpec, timeout: float = 10.0) -> dict[str, Any]:
-    """{"equal": bool, "differences": [{"table", "key", "regions"}, …]}, `regions` naming who has
-    which version of the row (a short digest, or null).
+def compare(
+    deployment: Deployment, spec: CellSpec, timeout: float = PATIENCE_SECONDS
+) -> dict[str, Any]:
+    """The verdict's document; `verify` without a repair."""
+    return asyncio.run(verify(deployment, spec, patience=timeout)).document()
 
-    Raises ReplicaDown, naming the region, when a replica cannot be reached: that is no equality.
+
+async def verify(
+    deployment: Deployment,
+    spec: CellSpec,
+    *,
+    repair: bool = False,
+    by: str = "somebody",
+    tell: Tell = lambda _: None,
+    patience: float = PATIENCE_SECONDS,
+    seen_from: str | None = None,
+) -> Verdict:
+    """Compare the replicas of a cell, as reached from region `seen_from` (None: on the spot).
+
+    With a region down the others are compared, and the verdict is not `equal`; a repair needs all.
+    `patience`: seconds that a replica may take to apply what another has committed. Raises
+    ReplicaDown, NotSettled, RepairRunning.
     """
-    deadline = time.monotonic() + timeout
-    with ExitStack() as stack:
-        replicas = {
-            region: stack.enter_context(_connect(deployment, spec, region))
-            for region in spec.regions
-        }
-        while True:
-            differences = list(_differences(replicas))
-            if not differences or time.monotonic() >= deadline:
-                return {
-                    "cell": spec.name,
-                    "equal": not differences,
-                    "regions": list(replicas),
-                    "differences": differences,
-                }
-            time.sleep(PAUSE_SECONDS)
+    began = time.monotonic()
+    async with _sessions(deployment, spec, seen_from) as sessions:
+        unreachable = tuple(region for region in spec.regions if region not in sessions)
+        verdict = Verdict(spec.name, tuple(sessions), unreachable)
+        if len(sessions) < min(2, len(spec.regions)) or (repair and unreachable):
+            raise ReplicaDown(
+                f"{spec.name} in {', '.join(unreachable)} does not answer, so it cannot be"
+                f" {'repaired' if repair else 'compared'}: bring that region back first"
+            )
+        nodes = {region: deployment.region(region).node for region in spec.regions}
+        run = Run(
+            sessions=sessions,
+            nodes=nodes,
+            down=frozenset(nodes[region] for region in unreachable),
+            patience=patience,
+            repair=repair,
+            tell=tell,
+            verdict=verdict,
+        )
+        try:
+            if repair:
+                await be_alone(sessions)
+            await run.everything()
+        except (RegionsError, psycopg.Error) as error:
+            verdict.seconds = time.monotonic() - began
+            await keep(sessions, verdict, by=by, problem=str(error).splitlines()[0])
+            raise
+        verdict.seconds = time.monotonic() - began
+        await keep(sessions, verdict, by=by)
+    return verdict
 
 
-def _connect(deployment: Deployment, spec: CellSpec, region: str) -> Connection:
-    dsn = deployment.dsn(region, spec.database, ADMIN_ROLE)
+@asynccontextmanager
+async def _sessions(
+    deployment: Deployment, spec: CellSpec, seen_from: str | None
+) -> AsyncIterator[dict[str, Session]]:
+    """Sessions on the replicas that answer, the home's first."""
+
+    async def opened(region: str) -> Session | None:
+        dsn = deployment.dsn(region, spec.database, AGENT_ROLE, seen_from=seen_from)
+        try:
+            return await open_session(f"{dsn}?connect_timeout={CONNECT_SECONDS}")
+        except psycopg.OperationalError:
+            return None
+
+    found = await asyncio.gather(*map(opened, spec.regions))
+    sessions = {r: s for r, s in zip(spec.regions, found, strict=True) if s is not None}
     try:
-        return psycopg.connect(dsn, autocommit=True, connect_timeout=5)
-    except psycopg.OperationalError as error:
-        raise ReplicaDown(
-            f"{spec.name} in {region} does not answer, so it cannot be compared: {error}"
-        ) from error
-
-
-def _differences(replicas: dict[str, Connection]) -> Iterator[dict[str, Any]]:
-    relations = {
-        region: dict(
-            connection.execute("SELECT rel, key FROM fabric.relation ORDER BY rel").fetchall()
-        )
-        for region, connection in replicas.items()
-    }
-    for rel in sorted(set().union(*relations.values())):
-        lacking = [region for region, known in relations.items() if rel not in known]
-        if lacking:
-            yield {"table": rel, "key": None, "regions": dict.fromkeys(lacking)}
-            continue
-        whole = {region: _table(connection, rel) for region, connection in replicas.items()}
-        if len(set(whole.values())) > 1:
-            yield from _rows_that_differ(replicas, rel, next(iter(relations.values()))[rel])
-
-
-def _table(connection: Connection, rel: str) -> str:
-    """One digest of all rows, in an order that is the same everywhere."""
-    row = connection.execute(
-        sql.SQL(
-            "SELECT encode(sha256(convert_to(coalesce(string_agg(digest, '' ORDER BY digest), ''),"
-            " 'UTF8')), 'hex') FROM (SELECT md5(hstore(t)::text) AS digest FROM {} t) AS rows"
-        ).format(_identifier(rel))
-    ).fetchone()
-    return str(row[0]) if row else ""
-
-
-def _rows_that_differ(
-    replicas: dict[str, Connection], rel: str, key: list[str]
-) -> Iterator[dict[str, Any]]:
-    rows: dict[str, Digest] = {}
-    for region, connection in replicas.items():
-        found = connection.execute(
-            sql.SQL(
-                "SELECT (hstore(t) -> %s::text[])::text, md5(hstore(t)::text) FROM {} t"
-            ).format(_identifier(rel)),
-            (key,),
-        )
-        rows[region] = dict(found.fetchall())
-    shown = 0
-    for identity in sorted(set().union(*rows.values())):
-        versions = {region: known.get(identity) for region, known in rows.items()}
-        if len(set(versions.values())) > 1:
-            yield {
-                "table": rel,
-                "key": identity,
-                "regions": {
-                    region: digest[:8] if digest else None for region, digest in versions.items()
-                },
-            }
-            shown += 1
-            if shown == SHOWN:
-                return
-
-
-def _identifier(rel: str) -> sql.Identifier:
-    schema, _, table = rel.partition(".")
-    return sql.Identifier(schema, table)
+        yield sessions
+    finally:
+        await asyncio.gather(*(session.close() for session in sessions.values()))

@@ -11,6 +11,9 @@ CREATE TABLE IF NOT EXISTS fabric.member (
     node smallint NOT NULL CHECK (node BETWEEN 1 AND 31)
 );
 
+-- How often the cell's replicas are compared; nothing: only when somebody asks.
+ALTER TABLE fabric.member ADD COLUMN IF NOT EXISTS verify_every interval DEFAULT '1 day';
+
 -- Until when this replica may commit. A leased cell's agent keeps moving `valid_until`;
 -- an active-active cell's stays at infinity.
 CREATE TABLE IF NOT EXISTS fabric.gate (
@@ -91,6 +94,30 @@ CREATE TABLE IF NOT EXISTS fabric.tombstone (
     PRIMARY KEY (rel, pk)
 );
 
+-- How the cell's replicas compared, the newest last: in each region that took part. It names no row.
+CREATE TABLE IF NOT EXISTS fabric.verification (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),      -- when it ended
+    seconds double precision NOT NULL,
+    by text NOT NULL,
+    regions text[] NOT NULL,
+    unreachable text[] NOT NULL,
+    tables integer NOT NULL DEFAULT 0,
+    tenants integer NOT NULL DEFAULT 0,
+    rows bigint NOT NULL DEFAULT 0,
+    differences bigint NOT NULL DEFAULT 0,
+    repaired bigint NOT NULL DEFAULT 0,
+    in_flight bigint NOT NULL DEFAULT 0,
+    problem text                                            -- why it has no result
+);
+
+-- Which loss it is, the same in every region that has a record of it.
+CREATE OR REPLACE FUNCTION fabric.conflict_id(
+    rel text, pk text[], field text, stamp bigint, loser jsonb) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT md5(jsonb_build_array(rel, to_jsonb(pk), field, stamp, loser)::text)::uuid
+$$;
+
 -- Every value that a merge discarded although its writer never saw the winner. A field's value is a
 -- text or null; where `field` is '*' the loser is a whole row, as an object of texts.
 CREATE TABLE IF NOT EXISTS fabric.conflict (
@@ -104,7 +131,21 @@ CREATE TABLE IF NOT EXISTS fabric.conflict (
     rule text NOT NULL,
     tenant uuid,
     at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (rel, pk, field, loser_stamp)
+    id uuid GENERATED ALWAYS AS (fabric.conflict_id(rel, pk, field, loser_stamp, loser)) STORED
+        PRIMARY KEY
+);
+CREATE INDEX IF NOT EXISTS conflict_of_tenant
+    ON fabric.conflict (tenant, (greatest(loser_stamp, winner_stamp)), id);
+
+-- Which of the lost values have been written again, by whom and where: replicated, so that no other
+-- region does it a second time.
+CREATE TABLE IF NOT EXISTS fabric.restored (
+    tenant_id uuid NOT NULL,
+    conflict uuid NOT NULL,
+    by text NOT NULL,
+    region text NOT NULL,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, conflict)
 );
 
 -- The newest change of a row by each origin that could not be applied.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from regions.current import deployment
 from regions.models import Cell
-from regions.replication import status, verify
+from regions.replication import status
 from regions.topology import WritePolicy
 from tenants import lifecycle
 from tenants.documents import cell_document
@@ -17,18 +17,19 @@ from tenants.isolation.modes import isolation_of
 from tenants.management.actor import actor
 from tenants.management.commands.tenant import MODES
 from tenants.management.migrate import MigrateVerb
+from tenants.management.verify import VerifyVerb
 from tenants.seams import find_cell, spec_for
 from tenants.spares import pool_documents, spares_in
 
 
-class Command(MigrateVerb):
+class Command(MigrateVerb, VerifyVerb):
     help = "Cells: make, look at, compare their replicas, migrate their tenants"
     platform_errors = (TenantsError, *MigrateVerb.platform_errors)
     verbs: ClassVar[Mapping[str, str]] = {
         "create": "make a cell: a database in each of its regions",
         "list": "all cells",
         "show": "one cell with its replicas as they are now",
-        "verify": "compare the replicas' rows",
+        "verify": "compare the replicas' rows, and repair what differs",
         "secure": "put in force again what keeps its tenants apart (see `doctor`)",
         "pool": "spares, which make onboarding quick: show, fill or drain their pools",
         "migrate": "bring tenants to the migrations of this code, in every replica",
@@ -74,12 +75,6 @@ class Command(MigrateVerb):
     def do_show(self, name: str, **options: Any) -> dict[str, Any]:
         document = status.cell_status(deployment(), spec_for(find_cell(name)))
         return {**document, "spares": spares_in(name)}
-
-    def add_verify(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", metavar="NAME")
-
-    def do_verify(self, name: str, **options: Any) -> dict[str, Any]:
-        return verify.compare(deployment(), spec_for(find_cell(name)))
 
     def add_secure(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME")

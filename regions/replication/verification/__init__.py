@@ -1,0 +1,1 @@
+"""Are replicas equal, where do they differ, and which version of a row is the right one?"""

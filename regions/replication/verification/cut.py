@@ -1,0 +1,159 @@
+"""Looks at all replicas at a common watermark while they are written.
+
+A barrier notes, in each region, which of its transactions have committed, and waits until every
+other region has applied them. The snapshots that follow have all of those, and some have more: the
+rows that such further transactions touched are told by the log, exactly, so that nothing which is
+still under way passes for a difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from regions.errors import NotSettled, ReplicaDown
+from regions.replication.housekeeping import BEAT
+from regions.replication.session import Session
+from regions.replication.verification.tables import Table
+
+T = TypeVar("T")
+Key = tuple[str, ...]
+
+PAUSE_SECONDS = 0.01
+ANSWER_SECONDS = 10.0  # a server that takes longer over a trifle is frozen, or lost
+
+_SHAPES = """
+SELECT DISTINCT columns FROM fabric.change c
+ WHERE c.rel = $1 AND NOT pg_visible_in_snapshot(c.xact, ($2 ->> c.origin::text)::pg_snapshot)
+"""
+
+_TOUCHED = sql.SQL("""
+SELECT DISTINCT hstore(_fabric_written) -> {key}::text[] FROM fabric.change c
+ CROSS JOIN LATERAL unnest(c.rows::{row}[]) AS _fabric_written({columns})
+ WHERE c.rel = $1 AND c.columns = $3
+   AND NOT pg_visible_in_snapshot(c.xact, ($2 ->> c.origin::text)::pg_snapshot)
+""")
+
+
+async def everywhere(
+    sessions: Mapping[str, Session], work: Callable[[Session], Awaitable[T]]
+) -> dict[str, T]:
+    """Each region's answer, asked side by side."""
+    return dict(zip(sessions, await asyncio.gather(*map(work, sessions.values())), strict=True))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Open snapshots, one a region. `marks`: by node, which of its transactions they all have."""
+
+    sessions: Mapping[str, Session]
+    marks: Mapping[str, str]
+
+    async def everywhere(self, work: Callable[[Session], Awaitable[T]]) -> dict[str, T]:
+        return await everywhere(self.sessions, work)
+
+    async def touched(self, table: Table) -> set[Key]:
+        """The table's rows that some of the snapshots have a newer change of than others may."""
+        found = await self.everywhere(lambda session: self._touched_in(session, table))
+        return set().union(*found.values())
+
+    async def _touched_in(self, session: Session, table: Table) -> set[Key]:
+        keys: set[Key] = set()
+        params = (table.name, Jsonb(dict(self.marks)))
+        for (columns,) in await session.fetch(_SHAPES, params):
+            # Gone when the snapshot is: nothing of this is committed.
+            kind = sql.Identifier("pg_temp", f"_fabric_touched_{abs(hash(tuple(columns)))}")
+            texts = sql.SQL(", ").join(
+                sql.SQL("{} text").format(sql.Identifier(c)) for c in columns
+            )
+            await session.execute(sql.SQL("CREATE TYPE {} AS ({})").format(kind, texts))
+            rows = await session.fetch(
+                _TOUCHED.format(
+                    key=sql.Literal(list(table.relation.key)),
+                    row=kind,
+                    columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+                ),
+                (*params, columns),
+            )
+            await session.execute(sql.SQL("DROP TYPE {}").format(kind))
+            keys |= {tuple(pk) for (pk,) in rows}
+        return keys
+
+
+@asynccontextmanager
+async def cut(sessions: Mapping[str, Session], *, patience: float) -> AsyncIterator[Cut]:
+    """Snapshots at a common watermark. Raises NotSettled, naming the regions, when one has not
+    applied within `patience` seconds what another had committed; ReplicaDown."""
+    marks = await _barrier(sessions, patience)
+
+    async def snapshot(session: Session) -> None:
+        await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        # A migration may keep a table from being read for so long.
+        await session.execute("SET LOCAL lock_timeout = '30s'")
+        await session.execute("SELECT 1")
+
+    async def leave(session: Session) -> None:
+        if not session.connection.closed:
+            await session.execute("ROLLBACK")
+
+    try:
+        await everywhere(sessions, snapshot)
+        yield Cut(sessions, marks)
+    finally:
+        await everywhere(sessions, leave)
+
+
+async def _barrier(sessions: Mapping[str, Session], patience: float) -> dict[str, str]:
+    marks = await asyncio.gather(
+        *(_soon(region, _mark(session)) for region, session in sessions.items())
+    )
+    marked = dict(zip(sessions, marks, strict=True))
+    deadline = time.monotonic() + patience
+    for region, session in sessions.items():
+        while behind := await _soon(region, _behind(session, marked)):
+            if time.monotonic() > deadline:
+                raise NotSettled(
+                    f"{region} has not applied what {behind} wrote {patience:g} s ago: are its"
+                    " agent and the link between them up? Compare again when it has caught up."
+                )
+            await asyncio.sleep(PAUSE_SECONDS)
+    return {str(node): snapshot for node, snapshot, _ in marked.values()}
+
+
+async def _soon(region: str, answer: Awaitable[T]) -> T:
+    """The region's answer. Raises ReplicaDown, which names it, if there is none."""
+    try:
+        return await asyncio.wait_for(answer, ANSWER_SECONDS)
+    except TimeoutError:
+        raise ReplicaDown(
+            f"{region} has not answered for {ANSWER_SECONDS:g} s: it is frozen, or not reachable"
+        ) from None
+
+
+async def _mark(session: Session) -> tuple[int, str, int]:
+    """(node, what has committed there, the heartbeat after all of that)."""
+    node, snapshot = (
+        await session.fetch("SELECT node, pg_current_snapshot()::text FROM fabric.member")
+    )[0]
+    beat = await (await session.connection.execute(BEAT, (node,))).fetchone()
+    return node, snapshot, beat[0] if beat else 0
+
+
+async def _behind(session: Session, marked: Mapping[str, tuple[int, str, int]]) -> str | None:
+    """A region whose mark is not applied here yet."""
+    heard: dict[int, Any] = dict(
+        await session.fetch(
+            "SELECT origin, heartbeat FROM fabric.watermark"
+            " UNION ALL SELECT node, 9223372036854775807 FROM fabric.member"
+        )
+    )
+    return next(
+        (region for region, (node, _, beat) in marked.items() if heard.get(node, 0) < beat), None
+    )
