@@ -21,6 +21,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from gateway.fabric import FabricCollector
 from tenants.backend.pool import process_pool
 from tenants.limits.tally import tally_of
 from tenants.limits.warned import warnings_of
@@ -96,6 +97,7 @@ class QuotaCollector(Collector):
 
 REGISTRY.register(PoolCollector())
 REGISTRY.register(QuotaCollector())
+REGISTRY.register(FabricCollector())
 
 # Too many requests, and a quota that is used up.
 REFUSED_BY_LIMIT = frozenset({429, 507})

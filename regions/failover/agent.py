@@ -24,6 +24,7 @@ from regions.failover.lease import DRIFT, Held, Leases, PostgresAcceptor, View
 from regions.failover.link import Link, Unreachable
 from regions.failover.publish import Bell, Publisher
 from regions.failover.replica import ReplicaWorker
+from regions.failover.reporting import report_forever
 from regions.mapfile import replace
 from regions.topology import CellSpec, TenancyMode, WritePolicy, parse_topology
 
@@ -72,8 +73,14 @@ class Agent:
     async def run(self) -> None:
         self._follow_specs()
         await asyncio.gather(
-            self._lead_forever(), self._publish_forever(), self._bell.listen_forever()
+            self._lead_forever(),
+            self._publish_forever(),
+            self._bell.listen_forever(),
+            report_forever(self._site.map_dir, self.region, self._replicas),
         )
+
+    def _replicas(self) -> list[ReplicaWorker]:
+        return [worker for worker, _ in self._workers.values()]
 
     # -- the lease loop -------------------------------------------------------------------------
 

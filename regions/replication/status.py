@@ -9,19 +9,12 @@ from typing import Any
 import psycopg
 
 from regions.deployment import ADMIN_ROLE, APP_ROLE, Deployment
+from regions.replication import health
 from regions.topology import CellSpec, read_leases
 
 PROBE_SECONDS = 2
 
-_STATE = """
-SELECT clock_timestamp() < gate.valid_until, gate.epoch,
-       (SELECT count(*) FROM fabric.dead_letter),
-       (SELECT count(*) FROM fabric.conflict),
-       (SELECT max(extract(epoch FROM clock_timestamp())
-                   - ((stamp >> 8) / 1000000.0 + 1577836800))
-          FROM fabric.watermark)
-  FROM fabric.gate
-"""
+_GATE = "SELECT clock_timestamp() < valid_until, epoch FROM fabric.gate"
 
 
 _HEARD = """
@@ -34,10 +27,19 @@ def cell_status(deployment: Deployment, spec: CellSpec) -> dict[str, Any]:
     """The document of `cell show`.
 
     A replica that does not answer within PROBE_SECONDS has `writable` False and nulls.
-    `lag_seconds`: age of the oldest peer's newest applied heartbeat; peers beat once a second.
+    `lag_seconds`: the greatest of `lag`, which is by origin (`health`). `verified`: how the
+    replicas last compared, as that region knows it.
     """
     with ThreadPoolExecutor(max_workers=len(spec.regions)) as pool:
-        replicas = list(pool.map(lambda region: _replica(deployment, spec, region), spec.regions))
+        asked = list(pool.map(lambda region: _replica(deployment, spec, region), spec.regions))
+    found = {document["region"]: known for document, known in asked if known}
+    replicas = [document for document, _ in asked]
+    for document in replicas:
+        region = document["region"]
+        if region in found:
+            document["lag"] = lag = health.lag(found[region], found, region)
+            seconds = [one["seconds"] for one in lag if one["seconds"] is not None]
+            document["lag_seconds"] = max(seconds, default=None)
     lease = read_leases(deployment.map_dirs).get(spec.name)
     writer = lease.writer if lease and spec.policy.leased else None
     return {
@@ -59,7 +61,10 @@ def heard_until(deployment: Deployment, database: str, region: str) -> datetime 
     return row[0] if row else None
 
 
-def _replica(deployment: Deployment, spec: CellSpec, region: str) -> dict[str, Any]:
+def _replica(
+    deployment: Deployment, spec: CellSpec, region: str
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Its part of the document, and what it says of its health; None: it does not answer."""
     admin = deployment.dsn(region, spec.database, ADMIN_ROLE)
     document: dict[str, Any] = {
         "region": region,
@@ -70,24 +75,28 @@ def _replica(deployment: Deployment, spec: CellSpec, region: str) -> dict[str, A
         "writable": False,
         "epoch": None,
         "lag_seconds": None,
+        "lag": [],
         "dead_letters": None,
         "conflicts": None,
+        "verified": None,
     }
     try:
         with psycopg.connect(
             admin, connect_timeout=PROBE_SECONDS, options=f"-c statement_timeout={PROBE_SECONDS}s"
         ) as connection:
-            row = connection.execute(_STATE).fetchone()
+            gate = connection.execute(_GATE).fetchone()
+            row = connection.execute(health.HEALTH).fetchone()
     except psycopg.Error:
-        return document
-    if row is not None:
-        writable, epoch, dead_letters, conflicts, lag = row
-        document |= {
-            "up": True,
-            "writable": writable,
-            "epoch": epoch,
-            "lag_seconds": None if lag is None else round(max(float(lag), 0.0), 3),
-            "dead_letters": dead_letters,
-            "conflicts": conflicts,
-        }
-    return document
+        return document, None
+    if gate is None or row is None:
+        return document, None
+    known = health.document(spec, row[0])
+    document |= {
+        "up": True,
+        "writable": gate[0],
+        "epoch": gate[1],
+        "dead_letters": known["dead_letters"],
+        "conflicts": known["conflicts"],
+        "verified": known["verified"],
+    }
+    return document, known

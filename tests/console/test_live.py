@@ -145,3 +145,35 @@ def test_the_map_has_a_frame_a_jurisdiction_and_lines_only_between_regions_that_
 
 def test_the_map_of_an_empty_deployment_can_be_drawn() -> None:
     assert draw([], {}).nodes == ()
+
+
+def test_a_cells_lag_by_origin_and_its_last_comparison_are_read_from_its_status() -> None:
+    def replica(region: str, at: str, differing: int) -> dict[str, object]:
+        return {
+            "region": region,
+            "up": True,
+            "writable": True,
+            "lag": [{"from": "us-east", "seconds": 2.5, "rows": 7, "bytes": None}],
+            "dead_letters": 0,
+            "conflicts": 3,
+            "verified": {
+                "at": at,
+                "equal": not differing,
+                "differing_rows": differing,
+                "repaired_rows": 0,
+                "problem": None,
+            },
+        }
+
+    replicas = [
+        replica("eu-west", "2026-11-30T08:00:00+00:00", 0),
+        replica("eu-central", "2026-11-30T08:30:00+00:00", 2),
+    ]
+    document = {"writer": "eu-west", "epoch": 1, "replicas": replicas}
+    cell = read_cell(EU, Answer(document), {})
+    assert cell.compared is not None
+    assert (cell.compared.at.minute, cell.compared.left, cell.state) == (30, 2, "attention")
+    (lag,) = cell.replicas[0].lags
+    assert (lag.origin, lag.seconds, lag.rows, lag.bytes) == ("us-east", 2.5, 7, None)
+    before = read_cell(EU, Answer({**document, "replicas": replicas[:1]}), {})
+    assert (before.state, before.compared is not None and before.compared.equal) == ("ok", True)

@@ -5,12 +5,33 @@ Reads the document of `cell show` and drops its connection strings at once: they
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from console.live.probing import Answer
 from regions.topology import CellSpec, Lease
+
+
+@dataclass(frozen=True, slots=True)
+class LagLive:
+    """How far a replica is behind one origin. None means: not known now."""
+
+    origin: str
+    seconds: float | None
+    rows: int
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedLive:
+    """How the cell's replicas last compared; `problem`: why there is no result."""
+
+    at: datetime
+    equal: bool
+    left: int
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +43,8 @@ class ReplicaLive:
     writable: bool | None = None
     lag_seconds: float | None = None
     dead_letters: int | None = None
+    conflicts: int | None = None
+    lags: tuple[LagLive, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +58,7 @@ class CellLive:
     epoch: int | None
     replicas: tuple[ReplicaLive, ...]
     problem: str = ""
+    compared: ComparedLive | None = None
 
     @property
     def leased(self) -> bool:
@@ -61,7 +85,8 @@ class CellLive:
             return "no writer"
         if self.problem:
             return "unknown"
-        return "attention" if self.dead_letters or self.unknown else "ok"
+        differs = self.compared is not None and self.compared.left > 0
+        return "attention" if self.dead_letters or self.unknown or differs else "ok"
 
 
 def read_cell(
@@ -93,7 +118,27 @@ def read_cell(
                 writable=entry.get("writable") if entry.get("up", True) else None,
                 lag_seconds=entry.get("lag_seconds"),
                 dead_letters=entry.get("dead_letters"),
+                conflicts=entry.get("conflicts"),
+                lags=tuple(
+                    LagLive(one["from"], one["seconds"], one["rows"], one["bytes"])
+                    for one in entry.get("lag", ())
+                ),
             )
             for entry in document["replicas"]
         ),
+        compared=_compared(document["replicas"]),
+    )
+
+
+def _compared(replicas: Iterable[Mapping[str, Any]]) -> ComparedLive | None:
+    """The newest comparison that any of the replicas knows of."""
+    known = [entry["verified"] for entry in replicas if entry.get("verified")]
+    if not known:
+        return None
+    newest = max(known, key=lambda one: datetime.fromisoformat(one["at"]))
+    return ComparedLive(
+        at=datetime.fromisoformat(newest["at"]),
+        equal=newest["equal"],
+        left=newest["differing_rows"] - newest["repaired_rows"],
+        problem=newest["problem"] or "",
     )
