@@ -81,7 +81,8 @@ INSERT INTO fabric.conflict
 SELECT {rel}, {stage_pk}, d.field, d.loser_stamp, to_jsonb(d.loser), d.winner_stamp,
        to_jsonb(d.winner), 'last writer wins', s._fabric_tenant
   FROM {stage} s JOIN {table} t ON {matches}
- CROSS JOIN LATERAL fabric.discarded(hstore(t), hstore(s) - {meta}, s._fabric_based, {ruled}) d
+ CROSS JOIN LATERAL fabric.discarded(hstore(t), hstore(s) - {meta}, s._fabric_based, {ruled},
+                                     (SELECT node FROM fabric.member)) d
  WHERE t._stamp <> s._fabric_version AND (s._fabric_dead IS NULL OR s._fabric_dead < s._stamp)
 ON CONFLICT DO NOTHING""")
 

@@ -64,8 +64,12 @@ $$;
 -- The values that applying `theirs` onto `mine` discards although nobody knowingly replaced them.
 -- `based`: the stamps that their writer saw in the fields it changed; null: it wrote all of them.
 -- `ruled`: the platform's columns, and those that a declared rule merges.
+-- A row also brings what others than its writer wrote there. Whom such a value replaces, its own
+-- region's word will tell; except for what was written `here` (our node), which may be out of sight
+-- by then.
+DROP FUNCTION IF EXISTS fabric.discarded(hstore, hstore, jsonb, text[]);
 CREATE OR REPLACE FUNCTION fabric.discarded(
-    mine hstore, theirs hstore, based jsonb, ruled text[])
+    mine hstore, theirs hstore, based jsonb, ruled text[], here smallint)
 RETURNS TABLE (field text, loser_stamp bigint, loser text, winner_stamp bigint, winner text)
 LANGUAGE sql IMMUTABLE AS $$
     WITH pair AS (
@@ -73,7 +77,9 @@ LANGUAGE sql IMMUTABLE AS $$
                coalesce(fabric.stamp_of(based -> key), 0) AS seen,
                coalesce(fabric.stamp_of((mine -> '_base')::jsonb -> key), 0) AS known
           FROM skeys(theirs - mine - ruled) AS key
-         WHERE (based IS NULL OR based ? key) AND mine ? key
+         WHERE mine ? key AND (based IS NULL OR based ? key
+               OR fabric.field_stamp(mine, key) & 255 = here
+                  AND fabric.field_stamp(theirs, key) > fabric.field_stamp(mine, key))
     )
     SELECT key, least(m, t), CASE WHEN t > m THEN mine -> key ELSE theirs -> key END,
            greatest(m, t), CASE WHEN t > m THEN theirs -> key ELSE mine -> key END

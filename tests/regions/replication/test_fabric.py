@@ -67,6 +67,37 @@ def test_a_field_that_was_knowingly_replaced_is_no_conflict(mesh: Mesh) -> None:
         assert mesh.rows(region, "SELECT * FROM fabric.conflict") == []
 
 
+def test_a_value_whose_winner_a_third_region_brought_first_is_in_the_ledger(mesh: Mesh) -> None:
+    """With its row; then the loser's region goes on from the winner, before anybody else heard of
+    the loser."""
+    mesh.write(EU, "INSERT INTO note (id, title) VALUES (5, 't')")
+    mesh.settle()
+    mesh.write(US, "UPDATE note SET title = 'earlier' WHERE id = 5")
+    mesh.write(EU, "UPDATE note SET title = 'later' WHERE id = 5")
+    mesh.deliver(EU, DE)
+    mesh.write(DE, "UPDATE note SET body = 'b' WHERE id = 5")
+    mesh.deliver(DE, US)
+    mesh.write(US, "UPDATE note SET title = title || ' still' WHERE id = 5")
+    mesh.settle()
+    mesh.assert_equal()
+    assert [row[1] for row in mesh.rows(EU)] == ["later still"]
+    losers = mesh.rows(US, "SELECT loser, winner FROM fabric.conflict WHERE field = 'title'")
+    assert losers == [("earlier", "later")]
+
+
+def test_what_a_third_region_brings_is_no_conflict_of_its_own(mesh: Mesh) -> None:
+    mesh.write(EU, "INSERT INTO note (id, title) VALUES (5, 'one')")
+    mesh.settle()
+    mesh.write(EU, "UPDATE note SET title = 'two' WHERE id = 5")
+    mesh.deliver(EU, DE)
+    mesh.write(DE, "UPDATE note SET body = 'b' WHERE id = 5")
+    mesh.deliver(DE, US)
+    mesh.settle()
+    mesh.assert_equal()
+    for region in (EU, DE, US):
+        assert mesh.rows(region, "SELECT * FROM fabric.conflict") == []
+
+
 def test_an_update_that_arrives_before_its_insert_is_not_lost(mesh: Mesh) -> None:
     mesh.write(EU, "INSERT INTO note (id, title) VALUES (5, 'one')")
     mesh.deliver(EU, DE)
