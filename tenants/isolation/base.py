@@ -34,6 +34,7 @@ from tenants.isolation.policies import (
 )
 from tenants.isolation.recording import RecordedConnection, Recording, Script, play
 from tenants.isolation.rewrite import share_tables
+from tenants.isolation.shortest import shortest
 
 Progress = Callable[[str, int], None]
 
@@ -150,7 +151,7 @@ class Isolation(ABC):
             protect(connection, schema, owned_by)
         if not fresh:
             return None
-        script = Script(recording.text, schema, owned_by)
+        script = shortest(self.spec, region, Script(recording.text, schema, owned_by))
         blueprint.keep(self.spec.mode, script)
         return script
 

@@ -1,9 +1,9 @@
 """A fresh tenant's tables without running the migrations again.
 
 The first tenant of a mode is built step by step, and what ran is recorded: tables, isolation,
-capture, reference rows. It is signed and kept in the control cell; the tenants to come and the
-other regions play it in one message. A changed migration, or a changed way of isolating, changes
-the fingerprint.
+capture, reference rows. It is shortened (`shortest`), signed and kept in the control cell; the
+tenants to come and the other regions play it in one message. A changed migration, or a changed way
+of isolating, changes the fingerprint.
 """
 
 from __future__ import annotations

@@ -37,18 +37,17 @@ def secure_tables(tables: Iterable[Table], tenant: UUID | None) -> list[str]:
 
 def restrict_reference_tables(schema: str, tables: Iterable[str]) -> list[str]:
     """Models and permissions are part of the code: the application only reads them."""
-    return [
-        f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {quote(schema)}.{quote(table)} FROM {APP_ROLE}"
-        for table in sorted(tables)
-    ]
+    return _revoke("INSERT, UPDATE, DELETE, TRUNCATE ON", schema, tables)
 
 
 def restrict_sequences(schema: str, sequences: Iterable[str]) -> list[str]:
     """Identity columns draw by themselves; for the rest there is a stand-in (`standin.sql`)."""
-    return [
-        f"REVOKE ALL ON SEQUENCE {quote(schema)}.{quote(sequence)} FROM {APP_ROLE}"
-        for sequence in sorted(sequences)
-    ]
+    return _revoke("ALL ON SEQUENCE", schema, sequences)
+
+
+def _revoke(what: str, schema: str, names: Iterable[str]) -> list[str]:
+    listed = ", ".join(f"{quote(schema)}.{quote(name)}" for name in sorted(names))
+    return [f"REVOKE {what} {listed} FROM {APP_ROLE}"] if listed else []
 
 
 def open_schema(schema: str) -> list[str]:
