@@ -170,11 +170,13 @@ def protect(connection: Connection, schema: str, tenant: UUID | None) -> None:
 
 def secure(connection: Connection, schema: str, tenant: UUID | None) -> None:
     """Put each table of the schema that lacks something under isolation."""
-    tables = read_tables(connection, schema)
-    present = {table.name for table in read_tables(connection, schema, without=())}
+    present = read_tables(connection, schema, without=())
+    tables = [table for table in present if table.name not in REFERENCE_TABLES]
     statements = share_tables(tables) if tenant is None else []
     statements += secure_tables(tables, tenant)
-    statements += restrict_reference_tables(schema, present & REFERENCE_TABLES)
+    statements += restrict_reference_tables(
+        schema, REFERENCE_TABLES & {table.name for table in present}
+    )
     statements += restrict_sequences(schema, read_open_counters(connection, schema))
     run_all(connection, [*open_schema(schema), *statements])
     quota.guard(connection, schema, shared=tenant is None)

@@ -51,7 +51,7 @@ class Table:
 
 
 _TABLES = """
-SELECT c.relname,
+SELECT c.oid, c.relname,
        (SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute a
          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
        c.relrowsecurity AND c.relforcerowsecurity,
@@ -61,6 +61,7 @@ WHERE c.relnamespace = %(schema)s::regnamespace AND c.relkind IN ('r', 'p')
 ORDER BY c.relname
 """
 
+# By the tables' numbers: the catalog has no index by schema.
 _CONSTRAINTS = """
 SELECT c.relname, k.conname, k.contype::text, pg_get_constraintdef(k.oid),
        (SELECT array_agg(a.attname::text ORDER BY u.n)
@@ -73,8 +74,8 @@ SELECT c.relname, k.conname, k.contype::text, pg_get_constraintdef(k.oid),
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid
 LEFT JOIN pg_class target ON target.oid = k.confrelid
-WHERE c.relnamespace = %(schema)s::regnamespace AND k.contype IN ('p', 'u', 'f', 'x')
-  AND k.conparentid = 0
+WHERE k.conrelid = ANY (%(tables)s::oid[])
+  AND k.contype IN ('p', 'u', 'f', 'x') AND k.conparentid = 0
 ORDER BY k.conname
 """
 
@@ -85,9 +86,10 @@ JOIN pg_class c ON c.oid = x.indrelid
 JOIN pg_class i ON i.oid = x.indexrelid
 JOIN pg_am m ON m.oid = i.relam
 LEFT JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]
-WHERE c.relnamespace = %(schema)s::regnamespace
+WHERE x.indrelid = ANY (%(tables)s::oid[])
   AND NOT EXISTS (SELECT FROM pg_constraint k
-                   WHERE k.conindid = x.indexrelid AND k.contype IN ('p', 'u', 'x'))
+                   WHERE k.conrelid = x.indrelid AND k.conindid = x.indexrelid
+                     AND k.contype IN ('p', 'u', 'x'))
 ORDER BY i.relname
 """
 
@@ -100,9 +102,11 @@ def read_tables(
     bind = {"schema": '"' + schema.replace('"', '""') + '"'}
     with connection.transaction():
         connection.execute("SELECT set_config('search_path', %(schema)s, true)", bind)
+        found = connection.execute(_TABLES, bind).fetchall()
+        numbers = {"tables": [row[0] for row in found]}
         constraints: dict[str, list[Constraint]] = {}
         for table, name, kind, definition, columns, target, target_columns in connection.execute(
-            _CONSTRAINTS, bind
+            _CONSTRAINTS, numbers
         ):
             constraints.setdefault(table, []).append(
                 Constraint(
@@ -115,7 +119,7 @@ def read_tables(
                 )
             )
         indexes: dict[str, list[Index]] = {}
-        for table, name, method, definition, first in connection.execute(_INDEXES, bind):
+        for table, name, method, definition, first in connection.execute(_INDEXES, numbers):
             indexes.setdefault(table, []).append(Index(name, method, definition, first))
         return [
             Table(
@@ -127,7 +131,7 @@ def read_tables(
                 forced=forced,
                 policies=tuple(policies),
             )
-            for name, columns, forced, policies in connection.execute(_TABLES, bind)
+            for _, name, columns, forced, policies in found
             if name not in without
         ]
 
