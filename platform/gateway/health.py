@@ -21,6 +21,11 @@ from tenants.maps import here, region_map
 
 FRESH_SECONDS = 0.2
 PATIENCE_SECONDS = 1.0
+# News of a tenant takes a few milliseconds.
+WAIT_SECONDS = 0.03
+LOOK_SECONDS = 0.0005
+
+_waiting = threading.Lock()
 
 
 class PostgresProbe:
@@ -92,10 +97,27 @@ def ready() -> HttpResponse:
 
 
 def tenant_health(request: HttpRequest) -> HttpResponse:
-    """200 when the tenant of the Host header is active and its cell is served here."""
+    """200 when the tenant of the Host header is active and its cell is served here.
+
+    With `?wait` another answer is kept back for WAIT_SECONDS, for it may change: whoever onboards a
+    tenant hears at once when it is served. One waits at a time, the others are answered.
+    """
+    answer = _tenant_health(host_of(request))
+    if answer.status_code != 200 and "wait" in request.GET and _waiting.acquire(blocking=False):
+        try:
+            until = time.monotonic() + WAIT_SECONDS
+            while answer.status_code != 200 and time.monotonic() < until:
+                time.sleep(LOOK_SECONDS)
+                answer = _tenant_health(host_of(request))
+        finally:
+            _waiting.release()
+    return answer
+
+
+def _tenant_health(host: str) -> HttpResponse:
     known = region_map()
     # Who asks waits for news.
-    tenant = known.directories.current(fresh=True).by_host.get(host_of(request))
+    tenant = known.directories.current(fresh=True).by_host.get(host)
     if tenant is None:
         return _status(404, "unknown host")
     cell = known.cell(tenant.cell)

@@ -20,7 +20,8 @@ from tenants.errors import ProvisioningFailed
 
 PATIENCE_SECONDS = 30.0
 TRY_SECONDS = 2.0
-# News takes a few milliseconds; what takes longer is not asked more often for it.
+# News takes a few milliseconds, for which a region keeps its answer back; what takes longer is not
+# asked more often for it.
 FIRST_PAUSE_SECONDS = 0.002
 PAUSE_GROWS = 1.4
 LAST_PAUSE_SECONDS = 0.1
@@ -43,8 +44,6 @@ def _wait(slug: str, host: str, spec: CellSpec, place: str, url: str) -> None:
     connection = HTTPConnection(address.hostname or "", address.port, timeout=TRY_SECONDS)
     with closing(connection):
         while True:
-            time.sleep(pause)
-            pause = min(PAUSE_GROWS * pause, LAST_PAUSE_SECONDS)
             answer = _ask(connection, host, spec)
             if answer in ("usable", "not running"):
                 return
@@ -53,6 +52,8 @@ def _wait(slug: str, host: str, spec: CellSpec, place: str, url: str) -> None:
                     f"Tenant {slug!r} is ready, but {place} doesn't serve it after "
                     f"{PATIENCE_SECONDS:g} s ({answer}): see that region's agent log."
                 )
+            time.sleep(pause)
+            pause = min(PAUSE_GROWS * pause, LAST_PAUSE_SECONDS)
 
 
 def _places(spec: CellSpec) -> Iterator[tuple[str, str]]:
@@ -63,7 +64,7 @@ def _places(spec: CellSpec) -> Iterator[tuple[str, str]]:
 
 def _ask(connection: HTTPConnection, host: str, spec: CellSpec) -> str:
     try:
-        connection.request("GET", "/healthz/tenant", headers={"Host": host})
+        connection.request("GET", "/healthz/tenant?wait", headers={"Host": host})
         response = connection.getresponse()
         body = response.read()
     except ConnectionRefusedError:

@@ -1,9 +1,11 @@
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from django.test import Client
 
+from gateway import health
 from gateway.health import PATIENCE_SECONDS, PostgresProbe
 from tests.gateway.maps import cell, tenant
 
@@ -53,3 +55,26 @@ def test_a_tenants_health_follows_the_map(publish: Callable[..., None]) -> None:
     response = client.get("/healthz/tenant")
     assert response.status_code == 200
     assert response.json()["writer"] == "eu-west"
+
+
+def test_who_waits_for_a_tenant_hears_when_it_is_served_and_keeps_one_thread(
+    publish: Callable[..., None], monkeypatch
+) -> None:
+    client = Client(headers={"host": "acme.localhost"})
+    publish(cells=[cell("eu", "eu-west")])
+    assert client.get("/healthz/tenant?wait").status_code == 404
+    monkeypatch.setattr(health, "WAIT_SECONDS", 60)
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(client.get, "/healthz/tenant?wait")
+        while not health._waiting.locked():
+            time.sleep(0.001)
+        # The others aren't kept waiting, whether they ask for it or not.
+        for query in ("", "?wait"):
+            assert (
+                Client(headers={"host": "x.localhost"}).get(f"/healthz/tenant{query}").status_code
+                == 404
+            )
+        assert not waits.done()
+        publish(cells=[cell("eu", "eu-west")], tenants=[tenant("acme", "eu")])
+        assert waits.result(timeout=50).status_code == 200
+    assert not health._waiting.locked()
