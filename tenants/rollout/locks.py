@@ -12,8 +12,11 @@ from typing import Any
 
 import psycopg
 
+from tenants.databases import control_writer_alias
 from tenants.errors import CellBusy
 from tenants.lifecycle.claim import claim_name, control_session
+from tenants.models import Tenant
+from tenants.rollout.units import Work
 
 _TAKE = """
 SELECT name, pg_try_advisory_lock(hashtextextended(name, 0)) FROM unnest(%s::text[]) AS name
@@ -32,7 +35,8 @@ class Locks:
         return {names[name] for name, got in rows if got}
 
     def leave(self, slugs: Collection[str]) -> None:
-        self._session.execute(_LEAVE, ([claim_name(slug) for slug in slugs],))
+        if slugs:
+            self._session.execute(_LEAVE, ([claim_name(slug) for slug in slugs],))
 
 
 @contextmanager
@@ -47,3 +51,21 @@ def claimed(cells: Collection[str]) -> Iterator[Locks]:
                     "`cell migrate --status`."
                 )
         yield Locks(session)
+
+
+def still_there(works: Collection[Work]) -> set[str]:
+    """The keys of those whose tenants are where the plan found them and are not moving. Ask when
+    their locks are taken."""
+    by_tenant = {
+        tenant.id: work
+        for work in works
+        for tenant in ((work.unit.tenant,) if work.unit.tenant else work.unit.sharers)
+    }
+    rows = Tenant.objects.using(control_writer_alias()).filter(id__in=by_tenant)
+    known = {id_: (cell, state) for id_, cell, state in rows.values_list("id", "cell", "state")}
+    away = set()
+    for tenant, work in by_tenant.items():
+        cell, state = known.get(tenant, (None, None))
+        if cell != work.unit.spec.name or state == Tenant.State.MOVING:
+            away.add(work.unit.key)
+    return {work.unit.key for work in works} - away

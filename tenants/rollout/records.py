@@ -74,14 +74,17 @@ class Record:
     def again(cls, rollout: Rollout) -> Record:
         """A run that was not finished is taken up."""
         rollout.state, rollout.reason, rollout.ended_at = Rollout.State.RUNNING, "", None
-        rollout.save(using=control_writer_alias(), update_fields=["state", "reason", "ended_at"])
-        return cls(rollout)
+        using = control_writer_alias()
+        rollout.save(using=using, update_fields=["state", "reason", "ended_at"])
+        record = cls(rollout)
+        rows = RolloutUnit.objects.using(using).filter(rollout=rollout)
+        record._ids |= {_key(row): row.id for row in rows}
+        return record
 
     def expect(self, works: Iterable[Work]) -> None:
-        """They are in the plan. Those of a run that is taken up again keep their row."""
+        """They are in the plan: it is told before any of them is touched. Those that are known,
+        also from the run that is taken up again, keep their row."""
         using = control_writer_alias()
-        known = RolloutUnit.objects.using(using).filter(rollout=self.rollout)
-        self._ids |= {_key(row): row.id for row in known}
         fresh = [
             RolloutUnit(
                 rollout=self.rollout,
@@ -93,8 +96,9 @@ class Record:
             for work in works
             if work.unit.key not in self._ids
         ]
-        with transaction.atomic(using=using):
-            RolloutUnit.objects.using(using).bulk_create(fresh)
+        if fresh:
+            with transaction.atomic(using=using):
+                RolloutUnit.objects.using(using).bulk_create(fresh)
         self._ids |= {_key(row): row.id for row in fresh}
 
     def note(self, unit: Unit, note: Note) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,13 +20,13 @@ from tenants.databases import control_writer_alias
 from tenants.models import Tenant
 from tenants.rollout import records
 from tenants.rollout.crew import Crew, Event
-from tenants.rollout.locks import Locks, claimed
+from tenants.rollout.locks import Locks, claimed, still_there
 from tenants.rollout.models import Rollout, RolloutUnit
 from tenants.rollout.planning import Options, Plan, plan, refuse_unsafe
 from tenants.rollout.quiet import end_quiet
 from tenants.rollout.survey import survey, tenants_of, units_of
 from tenants.rollout.templates import Templates
-from tenants.rollout.units import Unit, Work
+from tenants.rollout.units import Work
 from tenants.rollout.waves import decide
 
 State = RolloutUnit.State
@@ -88,13 +88,15 @@ class _Run:
         self._locks = locks
         self._report = report
         self._watch = watch
-        self._under_way: set[str] = set()
+        # Units by key with the tenants whose locks are theirs; locks of those that have ended.
+        self._under_way: dict[str, list[str]] = {}
+        self._free: list[str] = []
         self._crew = Crew(Templates(options.manner.lock_timeout), options.manner)
 
     def go(self, actor: str) -> None:
         todo = [work for work in self._planned.ready if work.trouble is None]
         self._record = self._begin(actor)
-        self._record.expect(self._planned.ready)
+        self._record.expect(work for work in self._planned.ready if work.trouble is not None)
         self._report.rollout = self._record.rollout
         self._watch.begin(len(self._planned.ready))
         for work in self._planned.ready:
@@ -109,7 +111,8 @@ class _Run:
                     self._latecomers()
             except KeyboardInterrupt:
                 self._report.halted = "interrupted"
-                self._under_way -= {work.unit.key for work in self._crew.take_back()}
+                for work in self._crew.take_back():
+                    del self._under_way[work.unit.key]
                 self._collect()
         ended = {event.work.unit.key for event in self._report.events}
         self._report.untouched = [w for w in todo if w.unit.key not in ended]
@@ -133,45 +136,63 @@ class _Run:
         waiting, number = list(todo), 0
         skipped: list[Work] = []
         while waiting:
-            failed = self._report.count(State.FAILED) + self._report.count(State.BLOCKED)
             decision = decide(
                 self._options.pace,
                 total=len(self._planned.ready) - len(skipped),
                 done=self._report.count(State.DONE),
-                failed=failed,
+                failed=self._report.count(State.FAILED) + self._report.count(State.BLOCKED),
+                under_way=len(self._under_way),
             )
             if decision.halt:
                 self._report.halted = decision.reason
                 break
+            if decision.wait:
+                self._collect()
+                continue
             wave, waiting = waiting[: decision.size], waiting[decision.size :]
             number += 1
+            self._record.expect(wave)
             self._record.wave(len(wave), decision.reason)
             self._watch.wave(number, len(wave), decision.reason)
-            skipped += self._carry_out(wave)
+            skipped += self._hand_out(wave)
+            # While the first are at work there is time to write the others down.
+            self._record.expect(waiting)
+            # Nobody is idle while the next wave is got ready.
+            self._collect(all_but=2 * self._options.parallel)
+        self._collect()
         return skipped
 
     def _carry_out(self, wave: list[Work]) -> list[Work]:
-        slugs = {slug for work in wave for slug in _slugs(work.unit)}
-        ours = self._locks.take(slugs)
-        try:
-            there = _still_there(wave)
-            free = [
-                work for work in wave if set(_slugs(work.unit)) <= ours and work.unit.key in there
-            ]
-            self._under_way |= {work.unit.key for work in free}
-            self._crew.hand_out(free)
-            self._collect()
-        finally:
-            self._locks.leave(ours)
-        taken = {work.unit.key for work in free}
-        return [work for work in wave if work.unit.key not in taken]
+        """The same for units that aren't told of before."""
+        self._record.expect(wave)
+        skipped = self._hand_out(wave)
+        self._collect()
+        return skipped
 
-    def _collect(self) -> None:
-        """Until all that were handed out have come to their end."""
-        while self._under_way:
+    def _hand_out(self, wave: list[Work]) -> list[Work]:
+        """Returns those that somebody else is working on."""
+        self._locks.leave(self._free)
+        self._free = []
+        slugs = {slug for work in wave for slug in work.unit.slugs}
+        ours = self._locks.take(slugs)
+        there = still_there(wave)
+        free = [
+            work for work in wave if work.unit.key in there and ours.issuperset(work.unit.slugs)
+        ]
+        self._under_way |= {work.unit.key: work.unit.slugs for work in free}
+        self._free = sorted(ours - {slug for work in free for slug in work.unit.slugs})
+        self._crew.hand_out(free)
+        return [work for work in wave if work.unit.key not in self._under_way]
+
+    def _collect(self, *, all_but: int = 0) -> None:
+        """Until no more than so many of those that were handed out are under way."""
+        while len(self._under_way) > all_but:
             with suppress(queue.Empty):
                 self._note(self._crew.events.get(timeout=LOOK_SECONDS))
             self._record.flush()
+        if not self._under_way:
+            self._locks.leave(self._free)
+            self._free = []
 
     def _note(self, event: Event) -> None:
         running = event.state == State.RUNNING
@@ -184,7 +205,7 @@ class _Run:
         )
         self._record.note(event.work.unit, note)
         if not running:
-            self._under_way.discard(event.work.unit.key)
+            self._free += self._under_way.pop(event.work.unit.key, [])
             self._report.events.append(event)
             self._watch.ended(event)
 
@@ -224,7 +245,7 @@ class _Run:
     def _where_they_are(self, skipped: list[Work]) -> list[Work]:
         specs = {spec.name: spec for spec in self._options.cells}
         tenants = tenants_of(specs, using=control_writer_alias())
-        wanted = {slug for work in skipped for slug in _slugs(work.unit)}
+        wanted = {slug for work in skipped for slug in work.unit.slugs}
         units = [
             unit
             for name, spec in specs.items()
@@ -247,28 +268,6 @@ class _Run:
         for work in done:
             self._note(Event(work, State.DONE))
         return list(found.works)
-
-
-def _slugs(unit: Unit) -> list[str]:
-    """The tenants that nobody may move meanwhile."""
-    return [unit.tenant.slug] if unit.tenant else [each.slug for each in unit.sharers]
-
-
-def _still_there(wave: Iterable[Work]) -> set[str]:
-    """The keys of those whose tenants are where the plan found them and are not moving."""
-    by_tenant = {
-        tenant.id: work
-        for work in wave
-        for tenant in ((work.unit.tenant,) if work.unit.tenant else work.unit.sharers)
-    }
-    away = set()
-    rows = Tenant.objects.using(control_writer_alias()).filter(id__in=by_tenant)
-    known = {row.id: row for row in rows}
-    for tenant, work in by_tenant.items():
-        row = known.get(tenant)
-        if row is None or row.cell_id != work.unit.spec.name or row.state == Tenant.State.MOVING:
-            away.add(work.unit.key)
-    return {work.unit.key for work in wave} - away
 
 
 def _clean_up_after_killed(cells: Collection[CellSpec]) -> None:

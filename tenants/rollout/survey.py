@@ -6,7 +6,7 @@ a replica which somebody migrated by hand is reported and not built upon.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,10 +23,17 @@ from tenants.isolation.recording import Script
 from tenants.models import Domain, Tenant
 from tenants.rollout.graph import Graph, Progress
 from tenants.rollout.lint import concerns_of
-from tenants.rollout.standing import Standing, read_digests, read_standings
+from tenants.rollout.standing import (
+    SCHEMAS_A_QUERY,
+    Standing,
+    read_digests,
+    read_standings,
+)
 from tenants.rollout.steps import Kind, Part
 from tenants.rollout.units import Route, Unit, Work
 from tenants.seams import record_for
+
+SESSIONS_A_REPLICA = 2
 
 NOT_THERE = (Tenant.State.ERASED, Tenant.State.PROVISIONING, Tenant.State.FAILED)
 
@@ -46,6 +53,9 @@ class Found:
 
     standings: Mapping[str, Standing]
     digests: Mapping[str, str]
+
+    def __or__(self, other: Found) -> Found:
+        return Found({**self.standings, **other.standings}, {**self.digests, **other.digests})
 
 
 def tenants_of(cells: Collection[str], *, using: str) -> dict[str, list[TenantRecord]]:
@@ -82,24 +92,23 @@ def survey(
     for unit in units:
         by_cell.setdefault(unit.spec.name, []).append(unit)
     places = [
-        (of_cell[0].spec, region, [unit.schema for unit in of_cell])
+        (of_cell[0].spec, region, share)
         for of_cell in by_cell.values()
         for region in of_cell[0].spec.regions
         if region not in absent
+        for share in _shares([unit.schema for unit in of_cell])
     ]
     newest = graph.newest()
+    found: dict[tuple[str, str], Found] = defaultdict(lambda: Found({}, {}))
     with ThreadPoolExecutor(max_workers=workers) as pool:
         looked = pool.map(lambda place: _look(place[0], place[1], place[2], newest), places)
-        found = {
-            (spec.name, region): seen
-            for (spec, region, _), seen in zip(places, looked, strict=True)
-        }
+        for (spec, region, _), seen in zip(places, looked, strict=True):
+            found[spec.name, region] |= seen
     for spec, region, schemas in places:
         others = [found[spec.name, other] for other in spec.regions if other not in absent]
-        seen = found[spec.name, region]
-        if lacking := {name for each in others for name in each.digests} - seen.digests.keys():
-            digests = {**seen.digests, **_digests(spec, region, lacking & set(schemas))}
-            found[spec.name, region] = Found(seen.standings, digests)
+        digested = {name for each in others for name in each.digests}
+        if lacking := (digested & set(schemas)) - found[spec.name, region].digests.keys():
+            found[spec.name, region] |= Found({}, _digests(spec, region, lacking))
     planner = _Planner(graph, max((len(unit.spec.regions) for unit in units), default=1))
     works = []
     unknown: Counter[str] = Counter()
@@ -116,6 +125,12 @@ def survey(
             unknown.update(graph.unknown(standing.progress))
             break
     return Survey(len(units), tuple(works), unknown)
+
+
+def _shares(schemas: list[str]) -> Iterator[list[str]]:
+    """For as many sessions: a replica looks through its catalog with one core for each."""
+    number = max(1, min(SESSIONS_A_REPLICA, len(schemas) // SCHEMAS_A_QUERY))
+    yield from (schemas[first::number] for first in range(number))
 
 
 def _look(spec: CellSpec, region: str, schemas: list[str], newest: Progress) -> Found:

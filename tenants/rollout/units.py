@@ -43,6 +43,11 @@ class Unit:
         return self.tenant.id if self.tenant else None
 
     @property
+    def slugs(self) -> list[str]:
+        """The tenants that nobody may move meanwhile."""
+        return [self.tenant.slug] if self.tenant else [each.slug for each in self.sharers]
+
+    @property
     def shared(self) -> bool:
         return self.spec.mode is TenancyMode.SHARED
 

@@ -49,16 +49,18 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`size` units come next, or none because of `halt`."""
+    """`size` units come next; or none because of `halt`, or until those `wait` for have ended."""
 
     size: int
     reason: str
     halt: bool = False
+    wait: bool = False
 
 
-def decide(pace: Pace, *, total: int, done: int, failed: int) -> Decision:
-    """What comes next when `done` have succeeded and `failed` have not, of `total`."""
-    left = total - done - failed
+def decide(pace: Pace, *, total: int, done: int, failed: int, under_way: int = 0) -> Decision:
+    """What comes next when `done` have succeeded and `failed` have not, of `total`. The last
+    `under_way` are waited for only if they could still end the run."""
+    left = total - done - failed - under_way
     canary = pace.canary.of(total)
     allowed = pace.halt_after.of(total)
     if left and done < canary and failed > canary:
@@ -67,6 +69,8 @@ def decide(pace: Pace, *, total: int, done: int, failed: int) -> Decision:
         )
     if left and failed > allowed:
         return Decision(0, f"{failed} failed, and at most {allowed} of {total} may", True)
+    if under_way and (done < canary or failed + under_way > allowed):
+        return Decision(0, f"it depends on the {under_way} that are under way", wait=True)
     if done < canary:
         return Decision(min(canary - done, left, Pace.MOST), f"canary, {canary - done} to go")
     size = max(1, min(pace.wave.of(total), Pace.MOST))

@@ -35,6 +35,37 @@ def test_a_run_ends_whatever_fails_and_halts_only_with_a_reason(pace: Pace, tota
         failed, done = failed + bad, done + decision.size - bad
 
 
+@given(PACES, st.integers(1, 300), st.data())
+def test_nobody_is_begun_early_who_would_not_be_begun_when_all_before_have_ended(
+    pace: Pace, total: int, data
+):
+    done = failed = under_way = 0
+    while done + failed + under_way < total:
+        decision = decide(pace, total=total, done=done, failed=failed, under_way=under_way)
+        if decision.halt:
+            return
+        if decision.wait:
+            assert under_way
+            assert not decision.size
+            ended = under_way
+        else:
+            for bad in range(under_way + 1):
+                later = decide(pace, total=total, done=done + under_way - bad, failed=failed + bad)
+                assert not later.halt
+            under_way += decision.size
+            ended = data.draw(st.integers(0, under_way))
+        bad = data.draw(st.integers(0, ended))
+        under_way, failed, done = under_way - ended, failed + bad, done + ended - bad
+
+
+def test_the_next_wave_waits_for_the_canary_and_for_whoever_could_end_the_run():
+    pace = Pace(canary=Share(1), halt_after=Share(2))
+    assert decide(pace, total=100, done=0, failed=0, under_way=1).wait
+    assert decide(pace, total=100, done=20, failed=1, under_way=2).wait
+    assert decide(pace, total=100, done=20, failed=0, under_way=2).size == 25
+    assert decide(pace, total=100, done=20, failed=3, under_way=2).halt
+
+
 def test_the_canary_comes_first_and_must_succeed():
     pace = Pace(canary=Share(2))
     assert decide(pace, total=100, done=0, failed=0).size == 2
