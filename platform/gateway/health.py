@@ -23,7 +23,7 @@ FRESH_SECONDS = 0.2
 PATIENCE_SECONDS = 1.0
 # News of a tenant takes a few milliseconds.
 WAIT_SECONDS = 0.03
-LOOK_SECONDS = 0.0005
+LOOK_SECONDS = 0.001
 
 _waiting = threading.Lock()
 
@@ -99,25 +99,20 @@ def ready() -> HttpResponse:
 def tenant_health(request: HttpRequest) -> HttpResponse:
     """200 when the tenant of the Host header is active and its cell is served here.
 
-    With `?wait` another answer is kept back for WAIT_SECONDS, for it may change: whoever onboards a
-    tenant hears at once when it is served. One waits at a time, the others are answered.
+    With `?wait` a tenant that isn't active is waited for, WAIT_SECONDS at most: whoever onboards it
+    hears at once when it is. One waits at a time, the others are answered.
     """
-    answer = _tenant_health(host_of(request))
-    if answer.status_code != 200 and "wait" in request.GET and _waiting.acquire(blocking=False):
-        try:
-            until = time.monotonic() + WAIT_SECONDS
-            while answer.status_code != 200 and time.monotonic() < until:
-                time.sleep(LOOK_SECONDS)
-                answer = _tenant_health(host_of(request))
-        finally:
-            _waiting.release()
-    return answer
-
-
-def _tenant_health(host: str) -> HttpResponse:
-    known = region_map()
+    known, host = region_map(), host_of(request)
     # Who asks waits for news.
     tenant = known.directories.current(fresh=True).by_host.get(host)
+    if "wait" in request.GET and _waiting.acquire(blocking=False):
+        try:
+            until = time.monotonic() + WAIT_SECONDS
+            while (tenant is None or tenant.state != "active") and time.monotonic() < until:
+                time.sleep(LOOK_SECONDS)
+                tenant = known.directories.current(fresh=True).by_host.get(host)
+        finally:
+            _waiting.release()
     if tenant is None:
         return _status(404, "unknown host")
     cell = known.cell(tenant.cell)
