@@ -9,4 +9,5 @@ TEST_PLAN = _GROUNDS.plan
 from config.settings import *  # noqa: E402, F403
 
 TENANT_APPS = [*TENANT_APPS, "tests.tenants.shop"]  # noqa: F405
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.tenants.shop"]  # noqa: F405
+# The pages of a region's processes are tested, too.
+INSTALLED_APPS = [*INSTALLED_APPS, "ninja", "tests.tenants.shop"]  # noqa: F405

@@ -23,6 +23,21 @@ def test_settings_can_be_imported_without_a_fleet(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("region", ["", "eu-west"])
+def test_only_a_regions_processes_load_what_its_pages_need(tmp_path: Path, region: str) -> None:
+    code = (
+        f"import django, sys\ndjango.setup()\nassert ('ninja' in sys.modules) is {bool(region)}\n"
+    )
+    variables = {"MERIDIAN_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "config.settings"}
+    path = f"{env.ROOT}:{env.ROOT / 'platform'}"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=env.ROOT,
+        env={**variables, "PYTHONPATH": path, "MERIDIAN_REGION": region},
+        check=True,
+    )
+
+
 def test_the_secret_key_is_derived_and_not_the_master_key() -> None:
     secrets = settings.MERIDIAN_DEPLOYMENT.secrets
     assert secrets.derive("django").hex() == settings.SECRET_KEY
