@@ -3,7 +3,7 @@
 Guarantees that a connection works in its tenant's scope for as long as it lives; that one for an
 unknown host, an inactive tenant, another region's cell or a page of another host is refused before
 it is accepted; and that it is closed, within CHECK_SECONDS, once the tenant is suspended, moves or
-leaves the host.
+leaves the host, or, to be tried again, when a message finds all of the tenant's connections in use.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from django.http.request import split_domain_port
 
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
+from tenants.limits.connections import TooManyConnections
 from tenants.maps import here, region_map
 
 CHECK_SECONDS = 0.25
-POLICY_VIOLATION, COME_BACK = 1008, 1012  # RFC 6455; come back: elsewhere, or in a moment
+# RFC 6455 and IANA's registry. Come back: elsewhere, or in a moment.
+POLICY_VIOLATION, COME_BACK, TRY_AGAIN_LATER = 1008, 1012, 1013
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -54,7 +56,10 @@ class TenantWebsockets:
             try:
                 await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
                 if work.done():
-                    work.result()
+                    try:
+                        work.result()
+                    except TooManyConnections:
+                        await connection.close(TRY_AGAIN_LATER)
                     return
             finally:
                 watch.cancel()

@@ -7,11 +7,12 @@ PLANS = {
     "unlimited": {},
     "starter": {
         "requests_per_minute": 600, "burst": 60, "concurrent_requests": 8, "statement_ms": 5_000,
-        "rows": 100_000, "bytes": 512 << 20, "tasks": 2,
+        "rows": 100_000, "bytes": 512 << 20, "tasks": 2, "connections": 6,
     },
     "standard": {
         "requests_per_minute": 6_000, "burst": 300, "concurrent_requests": 32,
         "statement_ms": 15_000, "rows": 2_000_000, "bytes": 10 << 30, "tasks": 8,
+        "connections": 24,
     },
 }
 

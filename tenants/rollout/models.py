@@ -27,6 +27,7 @@ class Rollout(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        verbose_name = "migration"
 
     def __str__(self) -> str:
         return f"{self.created_at:%Y-%m-%d %H:%M}: {self.state}"

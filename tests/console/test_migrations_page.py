@@ -51,6 +51,7 @@ def test_a_quarantined_tenant_is_shown_first_with_its_reason_and_the_way_on(
     assert "manage.py cell migrate console-eu --retry-quarantined" in html
     assert "<strong>2 of 2</strong> have ended: 1 failed, 1 done." in html
     assert "canary, 1 to go" in html
+    assert "Rollout" not in html
 
 
 def test_a_halted_run_says_why_and_how_it_is_taken_up_again(operator: Client, run_of):

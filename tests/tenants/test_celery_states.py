@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from config.celery import app
+from regions import cells
 from regions.topology import CellSpec, Lease, TenancyMode, WritePolicy
 from tenants.celery.message import stamp
 from tenants.celery.place import place_of
@@ -76,6 +77,46 @@ def test_tasks_of_a_moving_tenant_wait_until_it_has_moved(folder, shared_pair, d
                 assert result.get(timeout=PATIENCE) == tenant.slug
     finally:
         set_state(tenant.slug, "active", deployment)
+
+
+def test_a_task_waits_while_its_tenant_has_all_of_its_connections_in_use(
+    folder, tenants, deployment
+):
+    """The worker has a thread for it, and another tenant's task gets that."""
+    tenant, other = tenants["shared"][0], tenants["schema"][0]
+    Tenant.objects.filter(slug=tenant.slug).update(limits={"connections": 1})
+    publish_maps(deployment)
+    try:
+        with worker("eu-west", folder):
+            with tenant_scope(tenant):
+                holding = jobs.hold.delay(str(folder / "enough"))
+            until(lambda: held(tenant, deployment), PATIENCE)
+            with tenant_scope(tenant):
+                waiting = jobs.note.delay("waited")
+            log = folder / "worker-eu-west.log"
+            full = "sent on: the tenant has all of its connections in use"
+            until(lambda: full in log.read_text(), PATIENCE, log.read_text)
+            with tenant_scope(other):
+                assert jobs.note.delay("not theirs").get(timeout=PATIENCE) == other.slug
+            with tenant_scope(tenant):
+                assert waiting.state == "PENDING"
+                (folder / "enough").touch()
+                assert holding.get(timeout=PATIENCE) == tenant.slug
+                assert waiting.get(timeout=PATIENCE) == tenant.slug
+    finally:
+        (folder / "enough").touch()
+        Tenant.objects.filter(slug=tenant.slug).update(limits={})
+        publish_maps(deployment)
+
+
+def held(tenant, deployment) -> bool:
+    """Whether a transaction of the tenant's is open in its cell."""
+    with cells.administrator(deployment, "eu-west") as admin:
+        row = admin.execute(
+            "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE %s",
+            [f"%{tenant.id}%"],
+        ).fetchone()
+    return row is not None
 
 
 def test_tasks_of_a_suspended_tenant_are_refused(folder, shared_pair, deployment):

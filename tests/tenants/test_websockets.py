@@ -7,19 +7,23 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from django.db import connections
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from desk.models import Tag
+from regions import cells
 from regions.deployment import Deployment
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.lifecycle import resume, suspend
+from tenants.models import Tenant
 from testkit.control import forget_maps, publish_maps
 from tests.tenants.conftest import HOME
 from tests.tenants.web.servers import web
+from tests.tenants.workers import until
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +127,57 @@ def test_it_is_closed_when_the_tenant_is_suspended(
     finally:
         resume(tenant.slug, actor="test")
         publish_maps(deployment)
+
+
+def test_one_counts_for_its_tenants_connections_while_it_handles_a_message(
+    port: int, tenants, deployment: Deployment
+) -> None:
+    tenant, other = tenants["shared"]
+
+    async def work() -> None:
+        host = tenant.hosts[0]
+        async with opened(port, host) as one, opened(port, host) as two:
+            for socket in (one, two, one, two):
+                assert tenant.slug in await said(socket, "in turn")
+            request = asyncio.create_task(sleeping(port, host))
+            await asyncio.to_thread(asleep, deployment, tenant)
+            with pytest.raises(ConnectionClosed) as closed:
+                await said(two, "at once")
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1013
+            async with opened(port, other.hosts[0]) as theirs:
+                assert other.slug in await said(theirs, "not theirs")
+            assert await request == 200
+            assert tenant.slug in await said(one, "afterwards")
+
+    try:
+        limit(tenant, deployment, connections=1)
+        asyncio.run(work())
+    finally:
+        limit(tenant, deployment)
+
+
+async def sleeping(port: int, host: str) -> int:
+    """A request that keeps a connection to the database for a while: its status in the end."""
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+        answer = await client.post(
+            f"http://127.0.0.1:{port}/writing?name=slow&seconds=5&sql", headers={"Host": host}
+        )
+    return answer.status_code
+
+
+def limit(tenant: TenantRecord, deployment: Deployment, **limits: int) -> None:
+    Tenant.objects.filter(slug=tenant.slug).update(limits=limits)
+    publish_maps(deployment)
+    connections.close_all()
+
+
+def asleep(deployment: Deployment, tenant: TenantRecord) -> None:
+    """Returns when one of the tenant's statements sleeps."""
+    with cells.administrator(deployment, HOME) as admin:
+        until(
+            lambda: admin.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE %s",
+                [f"%{tenant.id}%"],
+            ).fetchone()
+        )

@@ -129,6 +129,7 @@ def test_a_plan_that_tenants_have_is_not_removed(tenant):
 
 def test_a_tenant_is_onboarded_with_its_plan(tenants):
     made = onboard(name(), "shared", plan="starter")
-    assert record_for(find_tenant(made.slug)).limits.rows == 100_000
+    limits = record_for(find_tenant(made.slug)).limits
+    assert (limits.rows, limits.connections) == (100_000, 6)
     with pytest.raises(InvalidRequest):
         lifecycle.provision(name(), mode="shared", plan="none", actor="test", progress=silent)
