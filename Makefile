@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help up down test bench compat lint clean
+.PHONY: help up down test bench compat faults lint clean
 
 help:
 	@echo "make up     install what is missing, start the local fleet, onboard the demo tenants"
@@ -12,6 +12,7 @@ help:
 	@echo "make test   install what is missing, check the code, run the whole test suite"
 	@echo "make bench  measure side by side with the peers (AREAS=…, BENCH=--quick), into bench/results.json"
 	@echo "make compat run well-known apps' own tests inside tenants and without (SUITES=…)"
+	@echo "make faults break regions, links and clocks while clients write (FAULTS=--seed=7 …)"
 	@echo "make lint   only check the code: style, types, import contracts, migrations"
 	@echo "make clean  stop the fleet, delete its data, the environment and all caches"
 
@@ -32,6 +33,9 @@ bench: $(INSTALLED)
 
 compat: $(INSTALLED)
 	$(BIN)/python -m tests.compat $(SUITES)
+
+faults: $(INSTALLED)
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -29,7 +29,7 @@ from testkit.servers import start_cluster, start_valkey
 class Grounds:
     """One run's."""
 
-    def __init__(self, regions: int) -> None:
+    def __init__(self, regions: int, *, through_wan: bool) -> None:
         self.guard = Guard()
         state = Path(tempfile.mkdtemp(prefix="meridian-test-"))
         state.chmod(0o711)
@@ -37,8 +37,7 @@ class Grounds:
         self.guard.removes(haven_of(state))
         self.placement: Placement = place(state, os.environ)
         self.plan: Plan = self._plan(state, regions)
-        # Links lead straight to the peers: no WAN proxy is needed.
-        document = deployment_document(self.plan, through_wan=False)
+        document = deployment_document(self.plan, through_wan=through_wan)
         (state / "deployment.json").write_text(json.dumps(document, indent=2))
         load_or_make(state)
 
@@ -107,12 +106,13 @@ class Grounds:
 _grounds: Grounds | None = None
 
 
-def grounds(regions: int = 1) -> Grounds:
+def grounds(regions: int = 1, *, through_wan: bool = False) -> Grounds:
     """This run's: `MERIDIAN_DIR` names it to this process and to those that it starts. Whoever asks
-    first says how many regions there are."""
+    first says how many regions there are, and whether the links between them are the WAN proxy's,
+    which has to be started, or lead straight to the peers."""
     global _grounds
     if _grounds is None:
-        _grounds = Grounds(regions)
+        _grounds = Grounds(regions, through_wan=through_wan)
         os.environ["MERIDIAN_DIR"] = str(_grounds.plan.state)
         os.environ.pop("MERIDIAN_REGION", None)
     return _grounds

@@ -1,0 +1,188 @@
+"""The fabric under fire: an active-active cell of three regions with a tenant in shared tables.
+
+Clients go in as the application does: through Django's connections, under the application's role
+and the tenant's signed context.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from django.db import DatabaseError, connections, transaction
+from psycopg import sql
+
+from regions.deployment import ADMIN_ROLE
+from regions.models import Cell
+from regions.replication.housekeeping import BEAT
+from tenants.context import tenant_scope
+from tenants.databases import cell_alias, control_writer_alias
+from tenants.isolation.base import protect
+from tenants.isolation.owner import owner
+from tenants.lifecycle import create_cell
+from tenants.lifecycle.create_cell import discard
+from tenants.lifecycle.register import forget
+from tenants.seams import cell_spec, record_for
+from testkit.control import onboard, silent
+from tests.faults import readout
+from tests.faults.history import Discarded, Replica
+from tests.faults.world import World, wait_for
+
+T = TypeVar("T")
+
+CATCH_UP_SECONDS = 60.0
+CARDS = 20
+
+
+class FabricDoor:
+    """The application's own way into a cell."""
+
+    def __init__(self, cell: str, tenant: Any) -> None:
+        self._cell = cell
+        self._tenant = tenant
+
+    @contextmanager
+    def transaction(self, region: str) -> Iterator[Any]:
+        alias = cell_alias(self._cell, region=region)
+        with (
+            tenant_scope(self._tenant),
+            transaction.atomic(using=alias),
+            connections[alias].cursor() as cursor,
+        ):
+            yield cursor
+
+    def discard(self, region: str) -> None:
+        """As at a request's end."""
+        try:
+            connections[cell_alias(self._cell, region=region)].close()
+        except (DatabaseError, psycopg.Error):
+            return
+
+    def leave(self) -> None:
+        connections.close_all()
+
+
+class Arena:
+    """One run's cell. `seed` statements have been carried out, and everybody has heard of them."""
+
+    name = "the fabric"
+
+    def __init__(self, world: World, cell: str, seed: Sequence[str]) -> None:
+        self.world = world
+        for agent in world.agents.values():
+            agent.start()
+        place: dict[str, Any] = {"regions": list(world.regions), "policy": "active_active"}
+        insist(lambda: create_cell(cell, mode="shared", actor="faults", progress=silent, **place))
+        slug = f"tenant-of-{cell}"
+        self._tenant = insist(lambda: onboard(slug, "shared", cell=cell, residency="UNRESTRICTED"))
+        self.spec = cell_spec(cell)
+        self.door = FabricDoor(cell, record_for(self._tenant))
+        with self.door.transaction(world.regions[0]) as cursor:
+            for statement in (CARDS_THERE, *seed):
+                cursor.execute(statement)
+        if stalls := self.quiesce():
+            raise TimeoutError(f"The agents do not work: {'; '.join(stalls)}")
+
+    @property
+    def database(self) -> str:
+        return self.spec.database
+
+    def dsn(self, region: str) -> str:
+        return self.world.deployment.dsn(region, self.database, ADMIN_ROLE)
+
+    def quiesce(self) -> list[str]:
+        """Wait until everybody has applied all that anybody has committed, and what could not be
+        applied has been tried again; who does not catch up with whom."""
+        stalls = []
+        with ExitStack() as stack:
+            sessions = {
+                region: stack.enter_context(psycopg.connect(self.dsn(region), autocommit=True))
+                for region in self.spec.regions
+            }
+            deadline = time.monotonic() + CATCH_UP_SECONDS
+            for sender in sessions:
+                node = self.world.deployment.region(sender).node
+                mark = _one(sessions[sender], BEAT, node)
+                for receiver in sessions:
+                    while sender != receiver and not _heard(sessions[receiver], node, mark):
+                        if time.monotonic() > deadline:
+                            stalls.append(f"{receiver} does not catch up with {sender}")
+                            break
+                        time.sleep(0.02)
+            try:
+                wait_for("dead letters", lambda: not any(map(_may_go_in, sessions.values())), 30.0)
+            except TimeoutError:
+                stalls.append("dead letters that should go in by now do not")
+        return stalls
+
+    def readings(self) -> tuple[list[Replica], list[Discarded]]:
+        """Each region's replica, and all their records of what was discarded."""
+        replicas: list[Replica] = []
+        records: list[Discarded] = []
+        for region in self.spec.regions:
+            with psycopg.connect(self.dsn(region), autocommit=True) as session:
+                replicas.append(readout.replica(session, region))
+                records += readout.discarded(session)
+        return replicas, records
+
+    def widen(self, region: str, column: str) -> None:
+        """A migration reaches this region: cards have one more column. Safe to repeat."""
+        with owner(self.spec, region) as session, session.transaction():
+            session.execute("SET LOCAL lock_timeout = '2s'")
+            session.execute(
+                sql.SQL(
+                    "ALTER TABLE board_card ADD COLUMN IF NOT EXISTS {} text DEFAULT 'new'"
+                ).format(sql.Identifier(column))
+            )
+            protect(session, "public", None)
+
+    def end(self) -> None:
+        """Nothing of it is left, and nobody works for it."""
+        insist(self._end)
+
+    def _end(self) -> None:
+        using = control_writer_alias()
+        Cell.objects.using(using).filter(name=self.spec.name).update(state=Cell.State.PROVISIONING)
+        forget(self._tenant, using=using)
+        connections.close_all()
+        discard(self.spec)
+
+
+def insist(work: Callable[[], T]) -> T:
+    """The control cell may have lost its writer a moment ago, and this thread its connections."""
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    while True:
+        connections.close_all()
+        try:
+            return work()
+        except DatabaseError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+CARDS_THERE = (
+    "INSERT INTO board_card (id, title, status, body, votes)"
+    f" SELECT n, '', '', '', 0 FROM generate_series(1, {CARDS}) n"
+)
+
+_HEARD = "SELECT heartbeat FROM fabric.watermark WHERE origin = %s"
+# A loser of a unique value stays where it is; whatever else was parked was so for a time.
+_WAITING = "SELECT count(*) FROM fabric.dead_letter WHERE reason NOT LIKE %s"
+
+
+def _heard(session: psycopg.Connection[Any], node: int, mark: int) -> bool:
+    return bool(_one(session, _HEARD, node) >= mark)
+
+
+def _may_go_in(session: psycopg.Connection[Any]) -> bool:
+    return bool(_one(session, _WAITING, "23505%"))
+
+
+def _one(session: psycopg.Connection[Any], statement: str, *params: object) -> Any:
+    row = session.execute(statement.encode(), params).fetchone()
+    assert row is not None
+    return row[0]

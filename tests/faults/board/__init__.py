@@ -1,0 +1,1 @@
+"""The app that the fault suite's clients use."""

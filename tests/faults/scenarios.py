@@ -1,0 +1,59 @@
+"""Which workloads run together, how fast, and on which ground. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.faults.schedule import KINDS
+
+LINKS = ("delay", "black hole", "cut")
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`rate`: operations a second of each client. `control`: not the fabric's, it must fail, and
+    `seconds` are enough for that."""
+
+    name: str
+    workloads: tuple[str, ...]
+    rate: float = 10.0
+    kinds: tuple[str, ...] = KINDS
+    pause: float = 2.0  # between faults, on an average
+    control: str = ""
+    seconds: float = 10.0
+
+
+# Those of the controls that their tables can take at all.
+PLAIN = ("registers", "counters", "slots", "chains", "exchange", "batches")
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("fields", ("registers", "toast", "counters")),
+        Scenario("storm", ("storm",), rate=25.0),
+        Scenario("rows", ("slots", "chains", "families", "tags")),
+        Scenario("claims", ("claims", "registers")),
+        Scenario("transactions", ("bank", "exchange", "batches", "registers")),
+        Scenario("bulk", ("bulk", "bank"), rate=0.8),
+        Scenario("control-plain", PLAIN, kinds=LINKS, control="plain"),
+        Scenario("control-row-lww", PLAIN, kinds=LINKS, control="row_lww"),
+    )
+}
+
+
+def scenario_of(name: str) -> Scenario:
+    """One of those, or a workload by itself."""
+    return SCENARIOS.get(name) or Scenario(name, (name,), rate=0.5 if name == "bulk" else 10.0)
+
+
+# What `make test` runs: a little of everything, and the control that is nearest to being right.
+SHORT = Scenario(
+    "short",
+    ("registers", "counters", "slots", "chains", "claims", "bank", "exchange", "batches", "tags"),
+    kinds=("kill postgres", "black hole", "restart agent", "delay"),
+    pause=0.7,
+)
+# Nothing in it stalls: it only loses.
+CONTROL = Scenario(
+    "control", ("registers", "counters"), rate=20.0, kinds=(), control="row_lww", seconds=2.5
+)
