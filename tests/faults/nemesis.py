@@ -10,13 +10,14 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import psycopg
 
 from infra.wan.conditions import HEALTHY, Condition, LinkState
 from tests.faults.schedule import Fault
-from tests.faults.world import World
+from tests.faults.world import World, wait_for
 
 AGENTS = {"kill agent", "freeze agent", "restart agent"}
 CLOCKS = ("fabric.next_stamp()", "fabric.horizon()")
@@ -73,12 +74,20 @@ class Nemesis(threading.Thread):
             server.start()
         for region in world.regions:
             world.await_postgres(region)
+            wait_for(f"{region} is as it should be", partial(self._put_right, region), 60.0)
+            if self._kinds & AGENTS:
+                world.agents[region].start()
+
+    def _put_right(self, region: str) -> bool:
+        """Whether clock and schema are; whoever holds a lock may keep them from it for a time."""
+        try:
             if "clock" in self._kinds:
                 self._set_clock(region, 0)
             for column in self._columns:
                 self._ground.widen(region, column)
-            if self._kinds & AGENTS:
-                world.agents[region].start()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def _kill_postgres(self, fault: Fault) -> Mend:
         self._world.postgres[fault.region].kill()
