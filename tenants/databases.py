@@ -167,11 +167,12 @@ def close(alias: str) -> None:
 
 
 def _usual_region(spec: CellSpec) -> str:
-    if settings.MERIDIAN_REGION in spec.regions:
-        return settings.MERIDIAN_REGION
+    own: str | None = settings.MERIDIAN_REGION
+    if own in spec.regions:
+        return own
     lease = leases().get(spec.name)
     if lease is not None:
         return lease.writer
-    if spec.policy.leased and spec.mode is not TenancyMode.CONTROL and settings.MERIDIAN_REGION:
+    if spec.policy.leased and spec.mode is not TenancyMode.CONTROL and own:
         raise NoWriter(f"Cell {spec.name!r} has no writer now: try again in a few seconds.")
     return spec.regions[0]

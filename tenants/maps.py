@@ -7,13 +7,15 @@ each file stays in force while its newer one is missing or broken.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 
 from regions.current import deployment
-from regions.deployment import Deployment
 from regions.mapfile import Watched
 from regions.topology import CellSpec, Lease, Topology, parse_leases, parse_topology
 from tenants.directory import Directory, DirectoryFile, TenantRecord
@@ -58,23 +60,32 @@ class RegionMap:
         return bool(self.topology().cells)
 
 
-_known: tuple[Deployment, str, RegionMap] | None = None
-
-
+@cache
 def region_map() -> RegionMap:
     """The map of the region this process belongs to."""
-    global _known
-    where, region = settings.MERIDIAN_DEPLOYMENT, here()
-    if _known is None or _known[0] is not where or _known[1] != region:
-        site = deployment().region(region)
-        made = RegionMap(site.map_dir, frozenset(deployment().regions))
-        _known = (deployment(), region, made)
-    return _known[2]
+    return RegionMap(deployment().region(here()).map_dir, frozenset(deployment().regions))
 
 
+@cache
 def here() -> str:
     """The region this process belongs to."""
     region: str | None = settings.MERIDIAN_REGION
     if region is None:
         raise ImproperlyConfigured("This process belongs to no region: set MERIDIAN_REGION.")
     return region
+
+
+@cache
+def region_label() -> str:
+    """The same for who must be named in any case: `none` for an operator's process."""
+    return settings.MERIDIAN_REGION or "none"
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    # Each request asks several times, and reading a setting is a search: it is read once.
+    if setting in ("MERIDIAN_REGION", "MERIDIAN_DEPLOYMENT"):
+        for known in (region_map, here, region_label):
+            known.cache_clear()
+
+
+setting_changed.connect(_forget)

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
-from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
 from gateway.health import health
 from gateway.metrics import count
+from tenants.maps import region_label
 
 HEALTH = "/healthz/"
 Response = HttpResponseBase
@@ -53,6 +53,6 @@ def _asynchronous(
 
 
 def _finished(request: HttpRequest, response: Response, started: float) -> Response:
-    response.headers["X-Region"] = settings.MERIDIAN_REGION or "none"
+    response.headers["X-Region"] = region_label()
     count(request, response.status_code, time.perf_counter() - started)
     return response

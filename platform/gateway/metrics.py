@@ -25,6 +25,7 @@ from gateway.fabric import FabricCollector
 from tenants.backend.pool import process_pool
 from tenants.limits.tally import tally_of
 from tenants.limits.warned import warnings_of
+from tenants.maps import region_label
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
@@ -65,7 +66,7 @@ class PoolCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         pool = process_pool()
         used, idle = pool.counts()
-        region = settings.MERIDIAN_REGION or "none"
+        region = region_label()
         gauge = GaugeMetricFamily(
             "meridian_pool_connections", "Connections to cells", labels=["region", "state"]
         )
@@ -127,7 +128,7 @@ class RequestCollector(Collector):
                 self._folding.release()
 
     def collect(self) -> Iterator[Metric]:
-        region = settings.MERIDIAN_REGION or "none"
+        region = region_label()
         with self._folding:
             self._fold()
             requests = CounterMetricFamily(
@@ -164,8 +165,7 @@ def count(request: HttpRequest, status: int, seconds: float) -> None:
     _requests.count(request.method or "", status, seconds)
     tenant = getattr(request, "tenant", None)
     if tenant is not None:
-        region = settings.MERIDIAN_REGION or "none"
-        tally_of(region).count(tenant.id, seconds, refused=status in REFUSED_BY_LIMIT)
+        tally_of(region_label()).count(tenant.id, seconds, refused=status in REFUSED_BY_LIMIT)
 
 
 def metrics_view(request: HttpRequest) -> HttpResponse:

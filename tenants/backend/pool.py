@@ -65,7 +65,9 @@ class Pool:
         self.waited = 0
         self.refused = 0
         self.recycled = 0
-        self._changed = threading.Condition()
+        # The lock itself is entered: a condition takes a call to say the same.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         # The longest idle first.
         self._idle: OrderedDict[int, Idle] = OrderedDict()
         self._stacks: defaultdict[Key, list[Idle]] = defaultdict(list)
@@ -82,7 +84,7 @@ class Pool:
     ) -> tuple[Connection[Any], bool]:
         """A connection to `key`'s database, and whether it was used before. `schema`: whose tables
         it will be used for, where there are many. Raises Saturated."""
-        with self._changed:
+        with self._lock:
             connection, leaving = self._wait(key, schema)
             self._used[key] += 1
             if connection is not None:
@@ -96,7 +98,7 @@ class Pool:
         except BaseException:
             self._release(key)
             raise
-        with self._changed:
+        with self._lock:
             self._holders[id(connection)] = (weakref.ref(holder), key, connection)
             self._schemas[id(connection)] = set() if schema is None else {schema}
         return connection, False
@@ -115,7 +117,7 @@ class Pool:
         )
         if fit:
             now = time.monotonic()
-            with self._changed:
+            with self._lock:
                 self._holders.pop(id(connection), None)
                 self._used[key] -= 1
                 idle = Idle(key, connection, now)
@@ -137,7 +139,7 @@ class Pool:
 
     def forget(self, key: Key | None = None) -> None:
         """Close the idle connections to one database, or all."""
-        with self._changed:
+        with self._lock:
             gone = [idle for idle in self._idle.values() if key in (None, idle.key)]
             for idle in gone:
                 self._drop(idle)
@@ -146,7 +148,7 @@ class Pool:
 
     def counts(self) -> tuple[int, int]:
         """(in use, idle)"""
-        with self._changed:
+        with self._lock:
             return sum(self._used.values()), len(self._idle)
 
     def _wait(
@@ -205,7 +207,7 @@ class Pool:
         return bool(lost)
 
     def _release(self, key: Key) -> None:
-        with self._changed:
+        with self._lock:
             self._used[key] -= 1
             self._changed.notify()
 

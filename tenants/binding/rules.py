@@ -31,7 +31,8 @@ def require(owner: UUID | None, what: str) -> None:
     """Raises NoTenantError or WrongTenantError unless `owner` is in scope (None: nobody's, the
     platform's own)."""
     tenant = current_tenant_or_none()
-    if (None if tenant is None else tenant.id) == owner:
+    found = None if tenant is None else tenant.id
+    if found is owner or found == owner:  # mostly it is the very object, which is soon seen
         return
     if tenant is None:
         raise NoTenantError(
