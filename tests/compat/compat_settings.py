@@ -34,6 +34,14 @@ else:
     SESSION_ENGINE = "django.contrib.sessions.backends.db"
     MERIDIAN_EXTENSIONS = list(_suite.extensions)
     AUTH_PASSWORD_VALIDATORS: list[dict[str, str]] = []
+    # As a project without a word about them has it; and there is no Valkey.
+    LOGIN_URL = "/accounts/login/"
+    CACHES = {
+        "default": {
+            "BACKEND": "gateway.cache.LocMemCache",
+            "KEY_FUNCTION": "gateway.cache.tenant_key",
+        }
+    }
     del LOGGING  # noqa: F821
 
 globals().update(_suite.django_settings())

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import django.test.utils
 import psycopg
 from django.apps import apps
 from django.conf import settings
-from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.management import create_contenttypes
-from django.contrib.contenttypes.models import ContentType
 from django.core.management.commands import flush
 from django.db import connection, connections
-from django.db.models import Model
 from django.db.models.signals import post_migrate
 from django.test import testcases
 from django.utils.connection import ConnectionProxy
@@ -51,8 +47,6 @@ def stand_in_for_test_databases() -> None:
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     testcases.connection = Named(connections, "default")
     router.cell_alias = lambda cell: CellAlias(cell_alias(cell))
-    for model in (ContentType, Permission):
-        model._default_manager.create = partial(make_reference, model)
 
 
 class CellAlias(str):
@@ -85,22 +79,6 @@ def announce(verbosity: int, interactive: bool, db: str, **options: Any) -> None
                 apps=apps,
                 plan=[],
             )
-
-
-def make_reference(model: type[Model], **values: Any) -> Model:
-    """Content types and permissions are part of the code: one that a test makes up is made by the
-    administrator, and stays."""
-    columns = {model._meta.get_field(name).column: value for name, value in values.items()}
-    row = [getattr(value, "pk", value) for value in columns.values()]
-    with administrator() as admin:
-        admin.execute(
-            sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING").format(
-                sql.Identifier(current_tenant().schema, model._meta.db_table),
-                sql.SQL(", ").join(map(sql.Identifier, columns)),
-                sql.SQL(", ").join(map(sql.Literal, row)),
-            )
-        )
-    return model._default_manager.get(**values)
 
 
 @contextmanager

@@ -5,8 +5,10 @@ Imported by the children too, which have no other module of this repository's te
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 _CONTEXT = [
@@ -31,7 +33,9 @@ _DJANGO = tuple(
 @dataclass(frozen=True)
 class Suite:
     """`paths` hold the tests, below the source distribution; `roots` go on the import path.
-    `generated` are apps whose migrations are made before, because the suite has none."""
+    `generated` are apps whose migrations are made before, because the suite has none; `templates`
+    is a folder of them that belongs to no app; `timed` are tests that fail on a busy machine,
+    without a tenant too: they are not run."""
 
     name: str
     distribution: str
@@ -41,7 +45,14 @@ class Suite:
     user_apps: tuple[str, ...] = ()
     generated: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
+    templates: str = ""
+    timed: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Path:
+        """What its distribution was unpacked into; known in the children."""
+        return Path(os.environ["COMPAT_SOURCES"]) / self.name
 
     @property
     def installed(self) -> list[str]:
@@ -69,7 +80,7 @@ class Suite:
             "TEMPLATES": [
                 {
                     "BACKEND": "django.template.backends.django.DjangoTemplates",
-                    "DIRS": [],
+                    "DIRS": [str(self.source / self.templates)] if self.templates else [],
                     "APP_DIRS": True,
                     "OPTIONS": {"context_processors": _CONTEXT},
                 }
@@ -78,6 +89,8 @@ class Suite:
             **self.settings,
         }
 
+
+_GUARDIAN_INDEXES = "guardian/testapp/tests/test_indexes.py"
 
 SUITES = {
     suite.name: suite
@@ -97,8 +110,32 @@ SUITES = {
             # Not the benchmarks, and not the old names of what is tested already.
             paths=("tests/test_treebeard.py", "tests/test_ltree_utils.py"),
             extensions=("ltree",),
+            timed=("tests/test_ltree_utils.py::TestGenerateLabel::test_large_string",),
             settings={
                 "ROOT_URLCONF": "tests.urls",
+                "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
+            },
+        ),
+        Suite(
+            "guardian",
+            "django-guardian",
+            apps=("django.contrib.sites", "guardian", "guardian.testapp"),
+            paths=("guardian/testapp/tests",),
+            templates="guardian/testapp/tests/templates",
+            timed=(
+                f"{_GUARDIAN_INDEXES}::IndexVsNoIndexPerformanceTestCase",
+                f"{_GUARDIAN_INDEXES}::GuardianShortcutsPerformanceTestCase"
+                "::test_get_objects_for_user_speed_comparison",
+            ),
+            user_apps=("django.contrib.admin", "guardian", "guardian.testapp"),
+            settings={
+                "AUTH_USER_MODEL": "testapp.CustomUser",
+                "AUTHENTICATION_BACKENDS": (
+                    "django.contrib.auth.backends.ModelBackend",
+                    "guardian.backends.ObjectPermissionBackend",
+                ),
+                "GUARDIAN_MONKEY_PATCH_USER": False,
+                "ROOT_URLCONF": "guardian.testapp.tests.urls",
                 "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
             },
         ),
