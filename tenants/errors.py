@@ -13,6 +13,8 @@ TenantsError
 ├── TenantNotActive      the tenant is suspended, erased or not ready yet
 ├── ProvisioningFailed   onboarding stopped; the message says at which step and what remains
 ├── MoveFailed           a move stopped; the message says where the tenant is and what remains
+├── UnknownConflict      the tenant's ledger has no such entry
+├── RestoreRefused       a lost value cannot be written again; nothing was changed
 ├── CellBusy             another process migrates the cell now
 └── MigrationFailed      a migration stopped for one tenant; it is as it was before that part
 """
@@ -74,6 +76,14 @@ class ProvisioningFailed(TenantsError):
 
 class MoveFailed(TenantsError):
     """A move stopped; the message says where the tenant is and what remains."""
+
+
+class UnknownConflict(TenantsError):
+    """The tenant's ledger has no such entry in any region that answers."""
+
+
+class RestoreRefused(TenantsError):
+    """A lost value cannot be written again; nothing was changed."""
 
 
 class CellBusy(TenantsError):

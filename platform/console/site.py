@@ -17,6 +17,7 @@ from unfold.sites import UnfoldAdminSite
 from console import dashboard
 from console.admins import places, plans, records, rollouts, tenants
 from console.admins.operators import GroupAdmin, OperatorAdmin
+from console.conflicts import views as conflicts
 from console.failover import views as failover
 from console.limits import views as limits
 from console.migrating import views as migrating
@@ -55,6 +56,11 @@ class ConsoleSite(UnfoldAdminSite):
             "tenant/<slug:slug>/resume/": ("resume", tenants.resume_tenant),
             "tenant/<slug:slug>/token/": ("token", operations.token),
             "tenant/<slug:slug>/limits/": ("tenant_limits", limits.tenant_limits),
+            "tenant/<slug:slug>/conflicts/": ("tenant_conflicts", conflicts.tenant_conflicts),
+            "tenant/<slug:slug>/conflicts/<uuid:key>/restore/": (
+                "restore_conflict",
+                conflicts.restore,
+            ),
             "plan/": ("new_plan", limits.edit_plan),
             "plan/<slug:name>/": ("plan", limits.edit_plan),
             "plan/<slug:name>/remove/": ("remove_plan", limits.remove_plan),

@@ -12,7 +12,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from desk.auth import TenantToken
 from desk.problems import InvalidField, problem
-from desk.routes import comments, customers, limits, tickets
+from desk.routes import comments, conflicts, customers, limits, tickets
 
 api = NinjaAPI(
     title="Help desk",
@@ -25,6 +25,7 @@ api.add_router("/desk/tickets", tickets.router)
 api.add_router("/desk/customers", customers.router)
 api.add_router("/desk/comments", comments.router)
 api.add_router("/limits", limits.router)
+api.add_router("/conflicts", conflicts.router)
 
 
 @api.exception_handler(AuthenticationError)

@@ -47,7 +47,8 @@ def install(connection: Connection, spec: CellSpec, *, region: str, node: int) -
     if not spec.policy.leased:
         connection.execute("UPDATE fabric.gate SET valid_until = 'infinity'")
     grant(connection)
-    attach_table(connection, "fabric", "probe")
+    for table in ("probe", "restored"):
+        attach_table(connection, "fabric", table)
     create_publication(connection)
 
 

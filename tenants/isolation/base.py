@@ -22,7 +22,16 @@ from regions.current import deployment
 from regions.replication import capture, transport
 from regions.topology import CellSpec
 from tenants.directory import TenantRecord
-from tenants.isolation import blueprint, counters, extensions, hardening, quota, seed, tenancy
+from tenants.isolation import (
+    blueprint,
+    counters,
+    extensions,
+    hardening,
+    ledger,
+    quota,
+    seed,
+    tenancy,
+)
 from tenants.isolation.catalog import REFERENCE_TABLES, read_open_counters, read_tables
 from tenants.isolation.migrating import is_fresh, migrate
 from tenants.isolation.owner import Connection, lent_owner, owner, run_all
@@ -59,6 +68,7 @@ class Isolation(ABC):
             with owner(self.spec, region) as connection:
                 tenancy.install(connection, key)
                 quota.install(connection)
+                ledger.install(connection)
             with cells.administrator(deployment(), region, self.spec.database) as administrator:
                 extensions.install(administrator, settings.MERIDIAN_EXTENSIONS)
                 hardening.harden(administrator, transport.role_name(self.spec.name))
@@ -191,10 +201,16 @@ def missing(connection: Connection, schema: str, tenant: UUID | None) -> list[st
 
 def forget_changes(administrator: Connection, tenant: UUID) -> int:
     """Delete what the fabric keeps of an erased tenant in one replica; returns how many rows."""
-    return sum(
-        administrator.execute(
-            sql.SQL("DELETE FROM fabric.{} WHERE tenant = %s").format(sql.Identifier(log)),
-            (tenant,),
-        ).rowcount
-        for log in LOGS
-    )
+    columns = dict.fromkeys(LOGS, "tenant") | {"restored": "tenant_id"}
+    with administrator.transaction():
+        # Each replica forgets by itself: nothing of it is captured.
+        administrator.execute("SET LOCAL session_replication_role = replica")
+        return sum(
+            administrator.execute(
+                sql.SQL("DELETE FROM fabric.{} WHERE {} = %s").format(
+                    sql.Identifier(log), sql.Identifier(column)
+                ),
+                (tenant,),
+            ).rowcount
+            for log, column in columns.items()
+        )

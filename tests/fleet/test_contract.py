@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -79,7 +80,21 @@ def test_cell_documents(fleet: Fleet, tenant: dict[str, Any]) -> None:
     for replica in shown["replicas"]:
         assert set(replica) >= REPLICA
     assert [replica["writable"] for replica in shown["replicas"]].count(True) == 1
-    assert fleet.json("cell", "verify", tenant["cell"])["equal"] is True
+    verdict = fleet.json("cell", "verify", tenant["cell"])
+    assert (verdict["equal"], verdict["differences"], verdict["unreachable"]) == (True, [], [])
+    for replica in fleet.json("cell", "show", tenant["cell"])["replicas"]:
+        (lag,) = replica["lag"]
+        assert {"from", "seconds", "rows", "bytes"} == set(lag)
+        assert replica["verified"]["equal"] is True
+        # Agents write what metrics are read from every five seconds.
+        sample = f'meridian_fabric_lag_seconds{{cell="{tenant["cell"]}",origin="{lag["from"]}"'
+        web = fleet.region(replica["region"])["web"]
+        for _ in range(100):
+            text = fleet.request("GET", "/metrics", host="localhost", at=web).text
+            if sample in text:
+                break
+            time.sleep(0.2)
+        assert sample in text
     assert tenant["cell"] in [entry["name"] for entry in _list(fleet.json("cell", "list"))]
 
 

@@ -14,6 +14,7 @@ from tenants.databases import control_writer_alias
 from tenants.documents import move_plan_document, tenant_document
 from tenants.errors import TenantsError
 from tenants.management.actor import actor
+from tenants.management.conflicts import ConflictVerbs
 from tenants.management.exec import ExecVerb
 from tenants.management.limits import LimitVerbs
 from tenants.models import Plan, Tenant
@@ -22,7 +23,7 @@ from tenants.seams import find_tenant
 MODES = [mode.value for mode in TenancyMode if mode is not TenancyMode.CONTROL]
 
 
-class Command(ExecVerb, LimitVerbs):
+class Command(ExecVerb, LimitVerbs, ConflictVerbs):
     help = "Tenants: onboard, look at, suspend, resume, erase"
     platform_errors = (TenantsError, *LimitVerbs.platform_errors)
     verbs: ClassVar[Mapping[str, str]] = {
@@ -33,6 +34,8 @@ class Command(ExecVerb, LimitVerbs):
         "exec": "run a management command for a tenant (SLUG) or for many (--all)",
         "limits": "what it may use at most; with --plan or --set: change it",
         "usage": "what it used, by day and region",
+        "conflicts": "what merges have discarded of its data, from each region's ledger",
+        "restore": "write a discarded value again",
         "move": "take it to another cell while it is in use",
         "suspend": "close its doors, keep its data",
         "resume": "open them again",

@@ -1,0 +1,1 @@
+"""A tenant's part of the conflict ledger, where the law lets the operator see it."""

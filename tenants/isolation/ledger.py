@@ -1,0 +1,14 @@
+"""Lets a tenant read its own part of the conflict ledger, and nobody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tenants.isolation.owner import Connection
+
+_SQL = (Path(__file__).parent / "ledger.sql").read_text()
+
+
+def install(connection: Connection) -> None:
+    """As the cell database's owner, where the fabric is."""
+    connection.execute(_SQL.encode())
