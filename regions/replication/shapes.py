@@ -162,7 +162,7 @@ class Shape:
         return [
             sql.SQL("CREATE TYPE {} AS ({})").format(self.row, typed(self.written)),
             sql.SQL(
-                "CREATE TEMP TABLE {} ({}, _fabric_version bigint, _fabric_based jsonb,"
+                "CREATE TEMP TABLE {} ({}, _fabric_based jsonb,"
                 " _fabric_dead bigint, _fabric_tenant uuid)"
             ).format(self.stage, typed(self.stored)),
             sql.SQL("CREATE TEMP TABLE {} ({}, PRIMARY KEY ({}))").format(

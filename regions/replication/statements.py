@@ -1,9 +1,8 @@
 """The statements that merge staged rows into one table. They only build SQL.
 
 The stage holds one row a changed row: its newest content as the origin has it, the stamp of its
-deletion if it was deleted (`_fabric_dead`), the version that the origin's first change was based on
-(`_fabric_version`) and the stamps that it saw in the fields it changed (`_fabric_based`; null: it
-wrote all of them).
+deletion if it was deleted (`_fabric_dead`), and the stamps that the origin's first changes saw in
+the fields that they changed (`_fabric_based`; null: it wrote all of them).
 
 Parameters of what reads a run of the log: $1 origin, $2 after arrival, $3 up to arrival, $4 table,
 $5 the writer's columns; of one row, also $6 the entry's number and $7 the row's place in it.
@@ -39,14 +38,12 @@ INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {row_columns}"""
 # of what the changes were based on, the earliest counts.
 _STAGE = sql.SQL(
     """
-INSERT INTO {stage} ({columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant)
-SELECT {columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant
+INSERT INTO {stage} ({columns}, _fabric_based, _fabric_dead, _fabric_tenant)
+SELECT {columns}, _fabric_based, _fabric_dead, _fabric_tenant
   FROM (SELECT {row_columns}, c.tenant AS _fabric_tenant,
-               first_value(CASE c.op WHEN 'U' THEN (written._base ->> '')::bigint
-                                     WHEN 'D' THEN written._stamp ELSE 0 END) OVER run
-                   AS _fabric_version,
-               CASE WHEN bool_and(c.op = 'U') OVER run
-                    THEN fabric.first_base(written._base - '') OVER run END AS _fabric_based,
+               CASE WHEN bool_and(c.op <> 'I') OVER run
+                    THEN fabric.first_base(CASE c.op WHEN 'U' THEN written._base - ''
+                                           ELSE '{{}}' END) OVER run END AS _fabric_based,
                max({death}) FILTER (WHERE c.op = 'D') OVER run AS _fabric_dead,
                lead(false, 1, true) OVER run AS _fabric_last
 """
@@ -58,8 +55,8 @@ SELECT {columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant
 )
 
 _STAGE_LETTER = sql.SQL("""
-INSERT INTO {stage} ({columns}, _fabric_version, _fabric_based, _fabric_dead, _fabric_tenant)
-SELECT {row_columns}, coalesce((written._base ->> '')::bigint, 0), written._base - '',
+INSERT INTO {stage} ({columns}, _fabric_based, _fabric_dead, _fabric_tenant)
+SELECT {row_columns}, written._base - '',
        CASE WHEN d.dead IS NOT NULL THEN {letter_death} END,
        d.tenant
   FROM fabric.dead_letter d CROSS JOIN LATERAL populate_record(NULL::{row}, d.state) AS written
@@ -75,6 +72,14 @@ UPDATE {stage} s SET _fabric_dead = greatest(s._fabric_dead, g.stamp)
 
 _ANY_DEAD = sql.SQL("SELECT EXISTS (SELECT FROM {stage} WHERE _fabric_dead IS NOT NULL)")
 
+# Whether the row here has anything that the origin had not when it began: a field's stamp that is
+# another there, once what it changed is put back. The rows' own stamps don't tell: one may have got
+# a later write from elsewhere that the other has, too.
+_UNHEARD = sql.SQL(
+    "NOT (t._born = s._born AND (coalesce(s._fields, '{}') || coalesce(s._fabric_based, '{}'))"
+    " @> coalesce(t._fields, '{}'))"
+)
+
 _RECORD_DISCARDED = sql.SQL("""
 INSERT INTO fabric.conflict
        (rel, pk, field, loser_stamp, loser, winner_stamp, winner, rule, tenant)
@@ -83,7 +88,7 @@ SELECT {rel}, {stage_pk}, d.field, d.loser_stamp, to_jsonb(d.loser), d.winner_st
   FROM {stage} s JOIN {table} t ON {matches}
  CROSS JOIN LATERAL fabric.discarded(hstore(t), hstore(s) - {meta}, s._fabric_based, {ruled},
                                      (SELECT node FROM fabric.member)) d
- WHERE t._stamp <> s._fabric_version AND (s._fabric_dead IS NULL OR s._fabric_dead < s._stamp)
+ WHERE {unheard} AND (s._fabric_dead IS NULL OR s._fabric_dead < s._stamp)
 ON CONFLICT DO NOTHING""")
 
 # A write that the deleting region had not seen is discarded with its row …
@@ -93,7 +98,7 @@ INSERT INTO fabric.conflict
 SELECT {rel}, {stage_pk}, '*', t._stamp, hstore_to_jsonb(hstore(t)), s._fabric_dead, NULL,
        'later delete wins', s._fabric_tenant
   FROM {stage} s JOIN {table} t ON {matches}
- WHERE t._stamp <= s._fabric_dead AND t._stamp <> s._fabric_version
+ WHERE t._stamp <= s._fabric_dead AND {unheard}
 ON CONFLICT DO NOTHING""")
 
 _BURY = sql.SQL("""
@@ -133,7 +138,8 @@ class Statements:
             "stage_pk": sql.SQL("ARRAY[{}]").format(
                 joined_up(sql.SQL("format('%s', s.{})").format(sql.Identifier(c)) for c in key)
             ),
-            "meta": texts(("_fabric_version", "_fabric_based", "_fabric_dead", "_fabric_tenant")),
+            "unheard": _UNHEARD,
+            "meta": texts(("_fabric_based", "_fabric_dead", "_fabric_tenant")),
         }
         names |= {
             "death": sql.SQL("written._stamp" if relation.elements else "c.stamp"),

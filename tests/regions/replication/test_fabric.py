@@ -233,3 +233,45 @@ def test_a_transaction_does_not_commit_under_another_epoch(mesh: Mesh) -> None:
         mesh.write(DE, "INSERT INTO note (title) VALUES ('slow')")
         mesh.write(DE, "UPDATE fabric.gate SET epoch = epoch + 1")
     assert info.value.sqlstate == "MDF01"
+
+
+def test_a_value_is_not_passed_over_because_its_row_has_a_later_stamp_from_elsewhere(
+    mesh: Mesh,
+) -> None:
+    """Both regions' rows have the same stamp by then, and not the same fields."""
+    mesh.write(EU, "INSERT INTO note (id, title) VALUES (5, 't')")
+    mesh.settle()
+    mesh.write(DE, "UPDATE note SET title = 'unheard' WHERE id = 5")
+    mesh.write(EU, "UPDATE note SET body = 'b' WHERE id = 5")
+    mesh.deliver(EU, DE)
+    mesh.write(EU, "UPDATE note SET title = 'later' WHERE id = 5")
+    mesh.deliver(EU, DE)
+    mesh.write(DE, "UPDATE note SET title = title || ' still' WHERE id = 5")
+    mesh.settle()
+    mesh.assert_equal()
+    losers = mesh.rows(DE, "SELECT loser, winner FROM fabric.conflict WHERE field = 'title'")
+    assert losers == [("unheard", "later")]
+
+
+def test_nor_is_it_deleted_without_a_record(mesh: Mesh) -> None:
+    mesh.write(EU, "INSERT INTO note (id, title) VALUES (5, 't')")
+    mesh.settle()
+    mesh.write(DE, "UPDATE note SET title = 'unheard' WHERE id = 5")
+    mesh.write(EU, "UPDATE note SET body = 'b' WHERE id = 5")
+    mesh.deliver(EU, DE)
+    mesh.write(EU, "DELETE FROM note WHERE id = 5")
+    mesh.settle()
+    mesh.assert_equal()
+    losers = mesh.rows(DE, "SELECT rule, loser ->> 'title' FROM fabric.conflict")
+    assert losers == [("later delete wins", "unheard")]
+
+
+def test_what_is_changed_and_deleted_at_one_go_by_one_region_is_no_conflict(mesh: Mesh) -> None:
+    mesh.write(EU, "INSERT INTO note (id, title) VALUES (5, 't')")
+    mesh.settle()
+    mesh.write(EU, "UPDATE note SET title = 'u' WHERE id = 5")
+    mesh.write(EU, "DELETE FROM note WHERE id = 5")
+    mesh.settle()
+    mesh.assert_equal()
+    for region in (EU, DE, US):
+        assert mesh.rows(region, "SELECT * FROM fabric.conflict") == []
