@@ -4,6 +4,9 @@ One table that tenants share, secured by the platform's own code, a million rows
 tenants. Ours: the application's role, the tenant's signed context in front of each statement, no
 word of the tenant in the SQL. Theirs: a role that no policy holds, and `WHERE tenant_id = …` by
 hand. Both bind on the client.
+
+`*.unsigned` is the floor of every design whose context travels in the statement's own message: a
+plain setting, which anybody could forge, and a policy that only reads it.
 """
 
 from __future__ import annotations
@@ -19,15 +22,19 @@ from uuid import UUID
 import psycopg
 from psycopg import ClientCursor
 
+from bench.awake import awake
 from bench.frame import Bench
 from regions.deployment import ADMIN_ROLE, APP_ROLE, OWNER_ROLE
-from tenants.backend.context import CellContext
+from tenants.backend.context import CellContext, Prefix
 from tenants.backend.cursor import TenantCursor
-from tenants.context import tenant_scope
+from tenants.context import current_tenant, tenant_scope
 from tenants.directory import TenantRecord
 
 FULLTEXT = ("fulltext", "fulltext.stored", "fulltext.leakproof")
-KEYS = tuple(f"tenancy.rls_cost.{name}" for name in ("count", "list", "get", "insert", *FULLTEXT))
+SIGNED = ("count", "list", "get", "insert", *FULLTEXT)
+UNSIGNED = ("count", "list", "get")
+PREFIX = "tenancy.rls_cost."
+KEYS = tuple(PREFIX + name for name in (*SIGNED, *(f"{name}.unsigned" for name in UNSIGNED)))
 TARGETS = {"count": 1.3, "list": 1.3, "get": 1.3, "insert": 1.3}
 TENANTS, ROWS = 1000, 1000
 BATCH = 40
@@ -42,6 +49,10 @@ AGAINST = {
     "fulltext.stored": "the same over a stored tsvector: the tenant's rows are read and filtered",
     "fulltext.leakproof": "the same with GIN (tenant_id, document) and ts_match_vq LEAKPROOF",
 }
+UNSIGNED_POLICY = (
+    "ALTER POLICY tenant_rows ON bench_item"
+    " USING (tenant_id = (SELECT current_setting('bench.tenant')::uuid)) WITH CHECK (true)"
+)
 LEAKPROOF = "ALTER FUNCTION pg_catalog.ts_match_vq(tsvector, tsquery) {} LEAKPROOF"
 
 
@@ -63,31 +74,59 @@ def run(bench: Bench) -> None:
             cursor_factory=ClientCursor,
         ) as theirs,
         tenant_scope(tenant),
+        awake(),
     ):
-        cursor: Any = ours.cursor()
-        cursor.context = CellContext(tenant.cell, APP_ROLE, key)
-        for full in filter(bench.wants, KEYS):
-            name = full.removeprefix("tenancy.rls_cost.")
-            if name == "fulltext.leakproof":
+        mine, by_hand = ours.cursor(), theirs.cursor()
+        measure = partial(_measure, bench, mine, by_hand, tenant.id, keys, f"{numbers} tenants")
+        mine.context = CellContext(tenant.cell, APP_ROLE, key)
+        for name in SIGNED:
+            if name == "fulltext.leakproof" and bench.wants(PREFIX + name):
                 theirs.execute(LEAKPROOF.format(""))
                 theirs.execute("CREATE EXTENSION IF NOT EXISTS btree_gin SCHEMA pg_catalog")
                 theirs.execute("CREATE INDEX ON bench_item USING gin (tenant_id, document)")
                 theirs.execute("VACUUM ANALYZE bench_item")
-            batch = 8 if name.startswith("fulltext") else BATCH
-            pairs = bench.paired(
-                PAIRS,
-                partial(_cost, cursor, _statements(name, None, keys), batch),
-                partial(_cost, theirs.cursor(), _statements(name, tenant.id, keys), batch),
-            )
-            bench.record_ratio(
-                full,
-                pairs,
-                target=TARGETS.get(name),
-                better="lower",
-                against=AGAINST.get(name, "the same statement with an explicit WHERE")
-                + f"; {numbers} tenants with {ROWS} rows each",
-            )
+            measure(name)
         theirs.execute(LEAKPROOF.format("NOT"))
+        mine.context = Unsigned(tenant.cell, APP_ROLE, key)
+        theirs.execute(UNSIGNED_POLICY)
+        for name in UNSIGNED:
+            measure(name, suffix=".unsigned")
+
+
+class Unsigned(CellContext):
+    """A context that is believed."""
+
+    def prefix(self) -> Prefix:
+        return Prefix(f"SET LOCAL bench.tenant = '{current_tenant().id}';\n".encode(), 1)
+
+
+def _measure(
+    bench: Bench,
+    ours: Any,
+    theirs: Any,
+    tenant: UUID,
+    keys: list[int],
+    size: str,
+    name: str,
+    *,
+    suffix: str = "",
+) -> None:
+    if not bench.wants(PREFIX + name + suffix):
+        return
+    batch = 8 if name.startswith("fulltext") else BATCH
+    pairs = bench.paired(
+        PAIRS,
+        partial(_cost, ours, _statements(name, None, keys), batch),
+        partial(_cost, theirs, _statements(name, tenant, keys), batch),
+    )
+    bench.record_ratio(
+        PREFIX + name + suffix,
+        pairs,
+        target=None if suffix else TARGETS.get(name),
+        better="lower",
+        against=AGAINST.get(name, "the same statement with an explicit WHERE")
+        + f"; {size} with {ROWS} rows each; the cores kept from sleeping",
+    )
 
 
 def _build(bench: Bench, tenant: TenantRecord, others: list[UUID]) -> list[int]:
