@@ -14,10 +14,12 @@ from tenants.databases import control_writer_alias
 from tenants.errors import InvalidRequest
 from tenants.rollout import records
 from tenants.rollout.carry_out import Manner
+from tenants.rollout.foresee import foresee
 from tenants.rollout.graph import Graph
 from tenants.rollout.lint import Level
 from tenants.rollout.models import RolloutUnit
 from tenants.rollout.survey import Survey, survey, tenants_of, units_of
+from tenants.rollout.templates import Templates
 from tenants.rollout.units import Work
 from tenants.rollout.waves import Pace
 
@@ -53,8 +55,9 @@ class Plan:
     ready: tuple[Work, ...]
 
 
-def plan(options: Options) -> Plan:
-    """Changes nothing. Raises ReplicaDown or InvalidRequest."""
+def plan(options: Options, *, templates: Templates | None = None) -> Plan:
+    """Changes nothing. Raises ReplicaDown or InvalidRequest. `templates` are those of the run that
+    will follow: the first is made meanwhile."""
     graph = Graph()
     names = [spec.name for spec in options.cells]
     tenants = tenants_of(names, using=control_writer_alias())
@@ -66,6 +69,9 @@ def plan(options: Options) -> Plan:
         if options.level
         or (unit.key in known and (known[unit.key].state in _OURS or known[unit.key].pending))
     }
+    if templates is not None:
+        sound = [unit for unit in units if unit.key not in known]
+        foresee(templates, graph, sound, absent=options.without)
     found = survey(graph, units, absent=options.without, forgiven=forgiven)
     caught = {
         work.unit.key

@@ -69,19 +69,26 @@ def run(options: Options, *, actor: str, watch: Watch) -> Report:
     began = time.monotonic()
     with claimed([spec.name for spec in options.cells]) as locks:
         _clean_up_after_killed(options.cells)
-        planned = plan(options)
+        templates = Templates(options.manner.lock_timeout)
+        planned = plan(options, templates=templates)
         report = Report(planned.survey.total, planned.survey.works)
         report.quarantined = list(planned.quarantined)
         if planned.ready:
             refuse_unsafe(planned.ready, options)
-            _Run(options, planned, locks, report, watch).go(actor)
+            _Run(options, planned, locks, report, watch, templates).go(actor)
     report.seconds = time.monotonic() - began
     return report
 
 
 class _Run:
     def __init__(
-        self, options: Options, planned: Plan, locks: Locks, report: Report, watch: Watch
+        self,
+        options: Options,
+        planned: Plan,
+        locks: Locks,
+        report: Report,
+        watch: Watch,
+        templates: Templates,
     ) -> None:
         self._options = options
         self._planned = planned
@@ -91,7 +98,7 @@ class _Run:
         # Units by key with the tenants whose locks are theirs; locks of those that have ended.
         self._under_way: dict[str, list[str]] = {}
         self._free: list[str] = []
-        self._crew = Crew(Templates(options.manner.lock_timeout), options.manner)
+        self._crew = Crew(templates, options.manner)
 
     def go(self, actor: str) -> None:
         todo = [work for work in self._planned.ready if work.trouble is None]
