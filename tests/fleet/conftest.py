@@ -45,6 +45,10 @@ class Fleet:
         """`manage.py ARGUMENTS…`, by hand: with no region."""
         return self._run(["manage.py", *arguments], check=check)
 
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`python ARGUMENTS…`, whatever comes of it."""
+        return self._run([*arguments], check=False)
+
     def json(self, *arguments: str) -> Any:
         """The document of `manage.py ARGUMENTS… --json`."""
         return json.loads(self.manage(*arguments, "--json").stdout)

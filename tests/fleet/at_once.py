@@ -1,0 +1,70 @@
+"""Onboards a tenant and asks for it in every region at once, from within the same process.
+
+`python -m tests.fleet.at_once SLUG --mode M …` prints what `tenant create` printed
+and what each region's own door answered to the tenant's first read and first write: one try each,
+all of them together, nothing between them and the command's return.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import django
+import httpx
+from django.core.management import call_command
+
+REPOSITORY = Path(__file__).parents[2]
+TICKETS = "/api/desk/tickets"
+
+
+def main(arguments: list[str]) -> None:
+    sys.path.insert(1, str(REPOSITORY / "platform"))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    django.setup()
+    tenant = onboard(arguments)
+    json.dump({"tenant": tenant, "answers": answers(tenant)}, sys.stdout)
+
+
+def onboard(words: list[str]) -> dict[str, Any]:
+    printed = io.StringIO()
+    call_command("tenant", "create", *words, "--json", stdout=printed)
+    document: dict[str, Any] = json.loads(printed.getvalue())
+    return document
+
+
+def answers(tenant: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By region: the status of the first read and of the first write, or what went wrong."""
+    from regions.current import deployment
+
+    headers = {"host": tenant["host"], "authorization": f"Bearer {tenant['api_token']}"}
+
+    def ask(region: str, method: str, **body: Any) -> Any:
+        door = deployment().region(region).web_url
+        try:
+            answer = httpx.request(method, door + TICKETS, headers=headers, timeout=30, **body)
+        except httpx.HTTPError as error:
+            return repr(error)
+        return answer.status_code if answer.is_success else [answer.status_code, answer.text]
+
+    with ThreadPoolExecutor(2 * len(tenant["regions"])) as pool:
+        asked = {
+            region: {
+                "read": pool.submit(ask, region, "GET"),
+                "write": pool.submit(ask, region, "POST", json={"title": f"from {region}"}),
+            }
+            for region in tenant["regions"]
+        }
+    return {
+        region: {what: answer.result() for what, answer in both.items()}
+        for region, both in asked.items()
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,53 @@
+"""A tenant is usable in each of its lawful regions when the command returns, over slow links.
+
+It comes after the story of `test_story.py`, which counts what there is in the regions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from tests.fleet.conftest import Fleet
+
+REGIONS = ("eu-west", "eu-central", "us-east")
+LATENCY_MS = "150"
+# The first one of a mode makes the cell; the next finds it, and takes a few milliseconds.
+ONBOARDED = {"shared": ("first", "next"), "schema": ("first", "next"), "dedicated": ("first",)}
+# A machine that is too busy may leave the control cell without a writer for longer than a command
+# waits. What is promised is about a command that has returned: this one says that it did not do it.
+ATTEMPTS, NO_WRITER = 3, "cell control may not be written"
+USED = {"read": 200, "write": 201}
+
+
+@pytest.fixture(scope="module")
+def far(fleet: Fleet) -> Iterator[Fleet]:
+    """Three regions, 150 ms from each other."""
+    for one, other in combinations(REGIONS, 2):
+        fleet.run("break", "link", one, other, "--latency", LATENCY_MS)
+    yield fleet
+    fleet.run("heal", "all")
+
+
+def onboard(fleet: Fleet, slug: str, mode: str) -> dict[str, Any]:
+    words = ("--mode", mode, "--policy", "active_active", "--residency", "UNRESTRICTED")
+    everywhere = ("--regions", ",".join(REGIONS))
+    for _ in range(ATTEMPTS):
+        done = fleet.python("-m", "tests.fleet.at_once", slug, *words, *everywhere)
+        if NO_WRITER not in done.stderr:
+            break
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert set(document["tenant"]["regions"]) == set(REGIONS)
+    return document
+
+
+@pytest.mark.parametrize("mode", ONBOARDED)
+def test_its_first_read_and_write_succeed_at_each_regions_own_door(far: Fleet, mode: str):
+    for which in ONBOARDED[mode]:
+        found = onboard(far, f"near-{mode}-{which}", mode)
+        assert found["answers"] == dict.fromkeys(REGIONS, USED), which
