@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -24,6 +26,7 @@ BEAT_SECONDS = 1.0
 IDLE_SECONDS = 0.5  # an applier that no notification wakes looks anyway
 HOUSEKEEPING_SECONDS = 10.0
 DEAD_LETTER_SECONDS = 5.0
+DEAD_LETTER_SHARE = 0.25  # seconds of them, after which what has arrived has its turn
 
 
 class ReplicaWorker:
@@ -122,9 +125,9 @@ class ReplicaWorker:
                 await asyncio.sleep(IDLE_SECONDS)
 
     async def _apply_on(self, session: Session) -> None:
-        chores = {
+        chores: dict[Callable[[Session], Awaitable[int | None]], tuple[float, float]] = {
             housekeeping.prune: (HOUSEKEEPING_SECONDS, 0.0),
-            letters.retry: (DEAD_LETTER_SECONDS, 0.0),
+            partial(letters.retry, seconds=DEAD_LETTER_SHARE): (DEAD_LETTER_SECONDS, 0.0),
         }
         while True:
             busy = False
@@ -135,8 +138,10 @@ class ReplicaWorker:
                 busy = busy or step.more
             for chore, (every, due) in chores.items():
                 if time.monotonic() >= due:
-                    await chore(session)
-                    chores[chore] = (every, time.monotonic() + every)
+                    done = await chore(session)
+                    # As long as letters go in, more are tried at once, between what arrives.
+                    chores[chore] = (every, time.monotonic() + (0.0 if done else every))
+                    busy = busy or bool(done)
             if not busy:
                 async for _ in session.connection.notifies(timeout=IDLE_SECONDS, stop_after=1):
                     pass

@@ -6,6 +6,8 @@ harmless whatever has arrived since: the merge is idempotent. A stamp of the fut
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 import psycopg
@@ -16,7 +18,9 @@ from regions.replication.session import Session
 from regions.replication.shapes import KNOWN, Shape, relation_of
 from regions.replication.statements import Statements
 
-AT_ONCE = 500  # letters tried again in one go, those that have waited longest first
+# Letters tried again in one go: losers of a unique value last, for most of them stay what they are;
+# then those that have waited longest first.
+AT_ONCE = 500
 
 # Its texts are kept as they came: that they can't be read may be the reason.
 _PARK = sql.SQL("""
@@ -37,7 +41,7 @@ _WAITING = sql.SQL("""
 SELECT d.id, d.rel, akeys(d.state), {known} FROM fabric.dead_letter d
   LEFT JOIN fabric.relation r USING (rel)
  WHERE coalesce(greatest((d.state -> '_stamp')::bigint, d.dead), 0) <= (SELECT fabric.horizon())
- ORDER BY d.last_at, d.id LIMIT {at_once}
+ ORDER BY d.reason LIKE '23505%', d.last_at, d.id LIMIT {at_once}
 """).format(known=KNOWN, at_once=AT_ONCE)
 
 
@@ -59,9 +63,12 @@ async def park(session: Session, row: tuple[Any, ...], error: psycopg.Error) -> 
     await session.execute(sql.SQL("DROP TYPE {}").format(kind))
 
 
-async def retry(session: Session) -> int:
-    """Try parked changes again; returns how many went in."""
+async def retry(session: Session, *, seconds: float = math.inf) -> int:
+    """Try parked changes again; returns how many went in. After `seconds` it ends, and the next
+    call goes on with those that have waited longest: many that can't go in must not keep what
+    arrives waiting."""
     done = 0
+    enough = time.monotonic() + seconds
     for letter, rel, columns, *known in await session.fetch(_WAITING):
 
         async def load(
@@ -83,6 +90,8 @@ async def retry(session: Session) -> int:
                 " last_at = clock_timestamp() WHERE id = $1",
                 (letter, reason(error)),
             )
+        if time.monotonic() > enough:
+            break
     return done
 
 

@@ -46,6 +46,23 @@ def test_a_field_that_the_receiver_does_not_know_is_parked_and_goes_in_later(mes
     mesh.assert_equal()
 
 
+def test_letters_are_tried_by_turns_when_there_is_no_time_for_all_at_once(mesh: Mesh) -> None:
+    change(mesh, EU, ADD)
+    for number in (5, 6, 7):
+        mesh.write(EU, "INSERT INTO note (id, title, mood) VALUES (%s, 't', 'wild')", number)
+    assert mesh.deliver(EU, DE).parked == 3
+
+    def one_turn() -> int:
+        return mesh.loop.run_until_complete(letters.retry(mesh.appliers[DE], seconds=0))
+
+    assert one_turn() == 0
+    for region in (DE, US):
+        change(mesh, region, ADD)
+    assert [one_turn() for _ in range(4)] == [1, 1, 1, 0]
+    mesh.settle()
+    mesh.assert_equal()
+
+
 def test_rows_of_a_sender_that_lacks_a_field_get_its_default_or_keep_its_value(mesh: Mesh) -> None:
     mesh.write(EU, "INSERT INTO note (id, title) VALUES (5, 't')")
     mesh.settle()
