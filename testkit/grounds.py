@@ -29,7 +29,7 @@ from testkit.servers import start_cluster, start_valkey
 class Grounds:
     """One run's."""
 
-    def __init__(self, regions: int, *, through_wan: bool) -> None:
+    def __init__(self, regions: int, *, through_wan: bool = False) -> None:
         self.guard = Guard()
         state = Path(tempfile.mkdtemp(prefix="meridian-test-"))
         state.chmod(0o711)

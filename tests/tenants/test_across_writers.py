@@ -79,6 +79,9 @@ def test_it_says_so_when_no_writer_comes(control: Deployment, monkeypatch: pytes
     with pytest.raises(Exception, match="may not be written in region"):
         onboard("schema", gate)
     assert gate.shut == 1
+    gate.set("infinity")
+    (left,) = Tenant.objects.filter(slug__startswith="w-", state="provisioning")
+    lifecycle.erase(left.slug, actor="test", progress=silent)
 
 
 def test_other_failures_are_not_tried_again(control: Deployment):

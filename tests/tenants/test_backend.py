@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import NotSupportedError, ProgrammingError, connections, transaction
+from django.db import ProgrammingError, connections, transaction
 from django.db.models import Count
 
 from desk.models import Customer, Tag, Ticket
@@ -167,11 +167,6 @@ def test_another_cells_connection_is_refused(tenants):
     shared, dedicated = tenants["shared"][0], tenants["dedicated"][0]
     with tenant_scope(shared), pytest.raises(WrongTenantError):
         Customer.objects.using(cell_alias(dedicated.cell)).count()
-
-
-def test_server_side_cursors_are_refused(mine: TenantRecord):
-    with pytest.raises(NotSupportedError):
-        connections[cell_alias(mine.cell)].chunked_cursor()
 
 
 def test_threads_keep_their_own_tenant(pair: Pair):

@@ -23,7 +23,7 @@ from regions.deployment import Deployment
 from regions.mapfile import replace
 from tenants import tokens
 from tenants.conflicts.browse import Page, browse
-from tenants.conflicts.entries import Cursor, Wanted, stamp_at, time_of
+from tenants.conflicts.entries import Cursor, Wanted
 from tenants.conflicts.restore import restore
 from tenants.context import tenant_scope
 from tenants.databases import cell_alias
@@ -264,12 +264,6 @@ def test_the_console_shows_both_versions_and_a_button_that_restores_once(
     finally:
         User.objects.filter(username="ledger-root").delete()
         forget_maps(deployment)
-
-
-def test_stamps_are_times() -> None:
-    moment = datetime(2026, 11, 30, 8, 0, 0, 123456, tzinfo=UTC)
-    assert time_of(stamp_at(moment)) == moment
-    assert time_of(stamp_at(moment) | 3) == moment
 
 
 def test_what_was_lost_to_a_deletion_needs_its_row(places: dict[str, str], deployment: Deployment):

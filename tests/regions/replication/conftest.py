@@ -88,8 +88,11 @@ def mesh(mesh_session: Mesh) -> Iterator[Mesh]:
 def notes(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> Mesh:
     """Some hundred rows, the same everywhere, in trees that are two branches deep."""
     monkeypatch.setattr("regions.replication.verification.tree.LEAF_ROWS", 20)
-    mesh.write("eu-west", "INSERT INTO note (id, title, body, doc) SELECT n, 't' || n, repeat('b', 50),"
-                   " '{\"a\": 1}' FROM generate_series(1, 600) n")  # fmt: skip
+    mesh.write(
+        "eu-west",
+        "INSERT INTO note (id, title, body, doc)"
+        " SELECT n, 't' || n, repeat('b', 50), '{\"a\": 1}' FROM generate_series(1, 600) n",
+    )
     mesh.settle()
     mesh.write("us-east", "UPDATE note SET votes = 1, raw = '\\x00ff' WHERE id % 3 = 0")
     mesh.settle()

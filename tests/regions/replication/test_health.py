@@ -35,7 +35,8 @@ def test_a_sender_knows_how_much_of_its_log_a_peer_lacks(mesh: Mesh) -> None:
     mesh.settle()
     with mesh.administrator(US) as admin:
         (name,) = admin.execute(
-            "SELECT subname FROM pg_subscription WHERE subname LIKE '%from_eu_west'"
+            "SELECT subname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid"
+            " WHERE datname = current_database() AND subname LIKE '%from_eu_west'"
         ).fetchone() or ("",)
         admin.execute(f"ALTER SUBSCRIPTION {name} DISABLE".encode())
         try:
