@@ -16,6 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -115,7 +116,7 @@ class MapReader:
     def news(self) -> News:
         """What is new since the last call: two `stat` calls when nothing is."""
         document = None
-        try:
+        with suppress(OSError, ValueError):
             status = os.stat(self._path)
             seen = (status.st_mtime_ns, status.st_ino, status.st_size)
             if seen != self._seen:
@@ -123,9 +124,7 @@ class MapReader:
                 log = document.get("log")
                 self._log = str(self.folder / log) if log else None
                 self._offset, self._seen = 0, seen
-        except (OSError, ValueError):
-            document = None
-        changes = tuple(self._changes()) if self._log is not None else ()
+        changes = tuple(self._changes())
         return News(document, changes) if document is not None or changes else NOTHING
 
     def _changes(self) -> Iterator[Change]:
