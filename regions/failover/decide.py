@@ -11,13 +11,14 @@ from enum import StrEnum
 
 from regions.topology import CellSpec
 
-PREFERENCE_SECONDS = 0.4  # how long each more preferred region has the first try
+PREFERENCE_SECONDS = 0.4  # how long each more preferred region has the first try, at least …
+PREFERENCE_TRIPS = 3.0  # … and in round trips: to look, to prepare, to propose
+MOST_DOUBLINGS = 3
 
 
 class Action(StrEnum):
     WAIT = "wait"
     HOLD = "hold"
-    RENEW = "renew"
     ACQUIRE = "acquire"
     HAND_OVER = "hand over"
     STEP_DOWN = "step down"
@@ -35,21 +36,30 @@ class Decision:
 class Sight:
     """What the agent of `region` sees of `cell` now. Times in seconds.
 
-    `held_for`: how long ago its own lease was last renewed (None: not held). `open_for`: for how
-    long a majority has said that nobody holds the lease (None: somebody does, or no majority).
+    `open_for`: for how long a majority has said that nobody holds the lease (None: somebody does,
+    or no majority). `trip`: how long the acceptors' majority takes to answer. `resting`: how long
+    this region still lets others try, after a try that came to nothing.
     """
 
     cell: CellSpec
     region: str
-    ttl: float
     writable: bool
-    held_for: float | None = None
+    held: bool = False
     holder: str | None = None
     open_for: float | None = None
+    trip: float = 0.0
+    resting: float = 0.0
     quorum: bool = True
     successor: str | None = None
     hand_over_to: str | None = None
     asked_to_take: bool = False
+
+
+def rest(tries: int, took: float, chance: float) -> float:
+    """How long to let others try after `tries` in a row came to nothing, the last in `took`
+    seconds; `chance` is between 0 and 1. Who tries at once, or after the same time as the others,
+    would spoil their try with a higher ballot, and they the next one of his."""
+    return chance * max(took, 0.1) * 2.0 ** min(tries, MOST_DOUBLINGS)
 
 
 def decide(sight: Sight) -> Decision:
@@ -58,12 +68,10 @@ def decide(sight: Sight) -> Decision:
         return Decision(Action.WAIT, "Every region writes this cell: there is no lease.")
     if sight.region not in sight.cell.regions:
         return Decision(Action.WAIT, f"Cell {sight.cell.name} has no replica in {sight.region}.")
-    if sight.held_for is not None:
-        return _as_holder(sight, sight.held_for)
-    return _as_candidate(sight)
+    return _as_holder(sight) if sight.held else _as_candidate(sight)
 
 
-def _as_holder(sight: Sight, held_for: float) -> Decision:
+def _as_holder(sight: Sight) -> Decision:
     target = sight.hand_over_to
     if not sight.writable:
         return Decision(
@@ -72,8 +80,6 @@ def _as_holder(sight: Sight, held_for: float) -> Decision:
         )
     if target is not None and target in sight.cell.regions and target != sight.region:
         return Decision(Action.HAND_OVER, f"Asked to hand {sight.cell.name} over to {target}.")
-    if held_for >= sight.ttl / 3:
-        return Decision(Action.RENEW, "A third of the lease has passed.")
     return Decision(Action.HOLD, f"This region holds {sight.cell.name}.")
 
 
@@ -89,11 +95,14 @@ def _as_candidate(sight: Sight) -> Decision:
         return Decision(Action.WAIT, f"Cell {name} cannot be written in {sight.region}.")
     if sight.successor not in (None, sight.region):
         return Decision(Action.WAIT, f"Cell {name} is reserved for {sight.successor}.")
+    if sight.resting > 0:
+        return Decision(Action.WAIT, f"{name}: others may try, after a try that came to nothing.")
     if sight.successor == sight.region:
         return Decision(Action.ACQUIRE, f"Cell {name} was handed over to {sight.region}.")
     if sight.asked_to_take:
         return Decision(Action.ACQUIRE, f"An operator asked {sight.region} to take {name}.")
-    patience = PREFERENCE_SECONDS * sight.cell.regions.index(sight.region)
+    turn = max(PREFERENCE_SECONDS, PREFERENCE_TRIPS * sight.trip)
+    patience = turn * sight.cell.regions.index(sight.region)
     if sight.open_for < patience:
         return Decision(Action.WAIT, f"More preferred regions have the first try for {name}.")
     return Decision(Action.ACQUIRE, f"Nobody holds {name}.")

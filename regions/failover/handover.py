@@ -9,10 +9,12 @@ import psycopg
 
 from regions.deployment import AGENT_ROLE, Deployment
 from regions.errors import SwitchoverFailed
+from regions.failover.leading import Renew
 from regions.failover.lease import Held, Leases
 from regions.failover.link import Link, Unreachable
 from regions.failover.replica import ReplicaWorker
 
+APPROACH_SECONDS = 5.0  # until the target is nearly up to date; nothing stops meanwhile
 CATCH_UP_SECONDS = 1.5  # with the gate closed; shorter than a fresh lease
 RESERVED_SECONDS = 3.0
 
@@ -24,42 +26,46 @@ async def hand_over(
     leases: Leases,
     held: Held,
     target: str,
+    renew: Renew,
     *,
     forced: bool,
 ) -> None:
     """Move the cell's lease to `target`; `forced`: even if the target lacks the last commits,
     which then reach it later, through the fabric.
 
-    The caller does not renew meanwhile. Raises SwitchoverFailed when the target does not get
-    everything in time; the gate then opens again with the next renewal, and `region` goes on
-    writing.
+    While `worker.handing_over` nobody else renews the lease, nor opens the gate. Raises
+    SwitchoverFailed when the target does not get everything in time; the gate then opens again
+    with the next renewal, and `region` goes on writing.
     """
     node = deployment.region(region).node
     dsn = deployment.dsn(target, worker.spec.database, AGENT_ROLE, seen_from=region)
     peer = Link(f"{worker.spec.name} in {target}", dsn, timeout=1.0)
     try:
         # The target must be there, and nearly up to date, before anything stops here.
-        await _await_applied(peer, node, await worker.beat())
-        if not await leases.renew([held]):
+        await peer.fetch("SELECT 1", timeout=APPROACH_SECONDS)
+        await _await_applied(peer, node, await worker.beat(), APPROACH_SECONDS)
+        worker.handing_over = True
+        if not await renew():
             raise Unreachable("The lease could not be renewed before the fence")
         marker = await worker.close_gate()
-        await _await_applied(peer, node, marker)
+        await _await_applied(peer, node, marker, CATCH_UP_SECONDS)
     except (Unreachable, psycopg.Error) as error:
         if not forced:
             raise SwitchoverFailed(
                 f"{target} could not take over {worker.spec.name}: {error}"
             ) from error
+        worker.handing_over = True
         await worker.shut()
     finally:
         await peer.close()
     await leases.release(held, successor=target, reserved=RESERVED_SECONDS)
 
 
-async def _await_applied(peer: Link, node: int, marker: int) -> None:
-    deadline = time.monotonic() + CATCH_UP_SECONDS
+async def _await_applied(peer: Link, node: int, marker: int, patience: float) -> None:
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         rows = await peer.fetch("SELECT heartbeat FROM fabric.watermark WHERE origin = %s", (node,))
         if rows and rows[0][0] >= marker:
             return
         await asyncio.sleep(0.005)
-    raise Unreachable(f"{peer.name} did not catch up within {CATCH_UP_SECONDS:g} s.")
+    raise Unreachable(f"{peer.name} did not catch up within {patience:g} s.")

@@ -45,12 +45,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A lease that this region holds. `until` is on this process' monotonic clock."""
+    """A lease that this region holds, last `asked` for; both times are on the proposer's clock."""
 
     cell: str
     epoch: int
     ballot: int
-    since: float
+    asked: float
     until: float
 
 
@@ -82,13 +82,16 @@ class Acceptor(Protocol):
 
 
 class PostgresAcceptor:
-    """An acceptor in a region's control database; see `replication/sql/lease.sql`."""
+    """An acceptor in a region's control database; see `replication/sql/lease.sql`. Votes have a
+    link of their own: what looks must not keep a renewal waiting."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, look: Link, vote: Link) -> None:
+        self._look = look
+        self._vote = vote
 
     async def state(self, cells: Sequence[str]) -> list[Accepted]:
-        rows = await self._link.fetch(
+        self._vote.warm()
+        rows = await self._look.fetch(
             "SELECT cell, promised, holder, epoch, live, successor, reserved"
             " FROM lease.state(%s::text[])",
             (list(cells),),
@@ -96,7 +99,7 @@ class PostgresAcceptor:
         return [Accepted(*row) for row in rows]
 
     async def prepare(self, ballots: Mapping[str, int]) -> dict[str, tuple[bool, Accepted]]:
-        rows = await self._link.fetch(
+        rows = await self._vote.fetch(
             "SELECT cell, granted, promised, holder, epoch, live"
             " FROM lease.prepare(%s::text[], %s::bigint[])",
             (list(ballots), list(ballots.values())),
@@ -108,7 +111,7 @@ class PostgresAcceptor:
     ) -> set[str]:
         ballots = [ballot for ballot, _ in proposals.values()]
         epochs = [epoch for _, epoch in proposals.values()]
-        rows = await self._link.fetch(
+        rows = await self._vote.fetch(
             "SELECT cell FROM lease.accept(%s::text[], %s::bigint[], %s::bigint[], %s,"
             " make_interval(secs => %s))",
             (list(proposals), ballots, epochs, holder, ttl),
@@ -118,7 +121,7 @@ class PostgresAcceptor:
     async def release(
         self, cell: str, holder: str, epoch: int, successor: str | None, reserved: float
     ) -> None:
-        await self._link.fetch(
+        await self._vote.fetch(
             "SELECT lease.release(%s, %s, %s, %s, make_interval(secs => %s))",
             (cell, holder, epoch, successor, reserved),
         )
@@ -151,6 +154,7 @@ class Leases:
         answers = await self._ask(lambda acceptor: acceptor.state(cells))
         by_cell: dict[str, list[Accepted]] = {cell: [] for cell in cells}
         for answer in answers:
+            self._learn(accepted.promised for accepted in answer)
             for accepted in answer:
                 by_cell[accepted.cell].append(accepted)
         return {cell: self._view(seen, len(answers)) for cell, seen in by_cell.items()}
@@ -173,22 +177,23 @@ class Leases:
             if len(open_to_us) >= self.majority:
                 epoch = max(accepted.epoch for _, accepted in answers) + 1
                 proposals[cell] = (ballots[cell], epoch)
-        return await self._propose(proposals, since=None)
+        won, _ = await self._propose(proposals)
+        return won
 
     async def renew(self, held: Iterable[Held]) -> dict[str, Held]:
         """Extend leases with the ballots that won them; returns those that live on.
 
-        A lease that misses one renewal (a rival's prepare raised the promises) is prepared anew.
+        A lease that is refused a renewal (a rival's prepare raised the promises) is prepared anew;
+        one that too few acceptors answered about is simply tried again, by the caller.
         """
         mine = {lease.cell: lease for lease in held}
         proposals = {cell: (lease.ballot, lease.epoch) for cell, lease in mine.items()}
-        renewed = await self._propose(proposals, since=mine)
-        missed = [cell for cell in mine if cell not in renewed]
-        if missed:
-            ballots = {cell: self._next_ballot() for cell in missed}
+        renewed, refused = await self._propose(proposals)
+        if refused:
+            ballots = {cell: self._next_ballot() for cell in refused}
             promises = await self._ask(lambda acceptor: acceptor.prepare(ballots))
             again = {}
-            for cell in missed:
+            for cell in refused:
                 answers = [answer[cell] for answer in promises if cell in answer]
                 self._learn(accepted.promised for _, accepted in answers)
                 kept = [
@@ -200,7 +205,7 @@ class Leases:
                 ]
                 if len(kept) >= self.majority and self._clock() < mine[cell].until:
                     again[cell] = (ballots[cell], mine[cell].epoch)
-            renewed |= await self._propose(again, since=mine)
+            renewed |= (await self._propose(again))[0]
         return renewed
 
     async def release(self, lease: Held, *, successor: str | None, reserved: float) -> None:
@@ -212,20 +217,23 @@ class Leases:
         )
 
     async def _propose(
-        self, proposals: Mapping[str, tuple[int, int]], since: Mapping[str, Held] | None
-    ) -> dict[str, Held]:
+        self, proposals: Mapping[str, tuple[int, int]]
+    ) -> tuple[dict[str, Held], set[str]]:
+        """The leases that a majority accepted, and the cells that were refused instead."""
         if not proposals:
-            return {}
+            return {}, set()
         started = self._clock()
         answers = await self._ask(
             lambda acceptor: acceptor.accept(proposals, self._region, self._ttl)
         )
         until = started + self._ttl * (1 - DRIFT)
-        return {
-            cell: Held(cell, epoch, ballot, since[cell].since if since else started, until)
+        accepted = {
+            cell: Held(cell, epoch, ballot, started, until)
             for cell, (ballot, epoch) in proposals.items()
             if sum(cell in answer for answer in answers) >= self.majority
         }
+        refused = {cell for answer in answers for cell in proposals if cell not in answer}
+        return accepted, refused - accepted.keys()
 
     async def _ask(self, question: Callable[[Acceptor], Coroutine[Any, Any, T]]) -> list[T]:
         """The acceptors' answers: from a majority on, slow ones are given STRAGGLERS seconds."""

@@ -1,13 +1,15 @@
-"""A connection that comes back by itself, and never waits longer than it is told to.
+"""A connection that comes back by itself, and never makes anybody wait longer than told to.
 
-A frozen server answers nothing, not even a cancel request: so a late answer is not awaited, the
-call is given up in the background and the next one opens a new connection.
+To connect takes several round trips, to answer one. So a connection opens in the background,
+however short the calls' patience is, and an answer that comes late is waited for there: a new
+connection would come later still. Only a server that stays silent gets a new one: while it is
+frozen it answers nothing, not even a cancel request.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
@@ -24,6 +26,10 @@ class Unreachable(RegionsError):
     """A server did not answer in time."""
 
 
+OPENING_SECONDS = 5
+LATE_SECONDS = 3.0  # how long a call that nobody waits for any more may keep the connection
+
+
 class Link:
     """One lazily opened, autocommitting connection; calls are made one after the other."""
 
@@ -33,13 +39,15 @@ class Link:
         dsn: str,
         *,
         timeout: float,
-        open_session: Callable[[str], Awaitable[Connection]] | None = None,
+        open_session: Callable[[str], Coroutine[Any, Any, Connection]] | None = None,
     ) -> None:
         self.name = name
         self._dsn = dsn
         self._timeout = timeout
         self._open = open_session or _connect
         self._connection: Connection | None = None
+        self._opening: asyncio.Task[Connection] | None = None
+        self._late: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
 
     async def fetch(
@@ -59,25 +67,34 @@ class Link:
         *,
         timeout: float | None = None,
     ) -> T:
-        """Run `work` on the connection within `timeout` seconds, once earlier calls are over."""
+        """Run `work` on the connection within `timeout` seconds, once earlier calls are over.
+
+        Work that had begun when the time was up may still have its effect later.
+        """
         limit = timeout or self._timeout
         try:
             await asyncio.wait_for(self._turn.acquire(), limit)
         except TimeoutError:
             raise Unreachable(f"{self.name} has not answered the last call yet.") from None
+        task: asyncio.Task[T] | None = None
         try:
-            task = asyncio.create_task(self._run(work))
-            done, _ = await asyncio.wait({task}, timeout=limit)
+            deadline = asyncio.get_running_loop().time() + limit
+            connection = await self._ready(limit)
+            task = asyncio.create_task(work(connection))
+            left = deadline - asyncio.get_running_loop().time()
+            done, _ = await asyncio.wait({task}, timeout=max(0.0, left))
             if not done:
-                self._abandon(task)
-                raise Unreachable(f"{self.name} did not answer within {limit:g} s.")
+                raise self._silent(limit)
             try:
                 return task.result()
             except psycopg.OperationalError as error:
                 self.drop()
-                raise Unreachable(f"{self.name}: {str(error).splitlines()[0]}") from error
+                raise self._failed(error) from error
         finally:
-            self._turn.release()
+            if task is None or task.done():
+                self._turn.release()
+            else:
+                self._late = asyncio.create_task(self._see_out(task))
 
     def drop(self) -> None:
         """Forget the connection without saying goodbye."""
@@ -85,29 +102,66 @@ class Link:
         if connection is not None:
             connection.pgconn.finish()
 
-    def _abandon(self, task: asyncio.Task[Any]) -> None:
-        """Let go of a call that hangs; its socket is closed once nothing waits on it any more."""
-        connection, self._connection = self._connection, None
-
-        def finished(task: asyncio.Task[Any]) -> None:
-            if not task.cancelled():
-                task.exception()  # was reported as Unreachable when the call was given up
-            if connection is not None:
-                connection.pgconn.finish()
-
-        task.add_done_callback(finished)
-        task.cancel()
-
     async def close(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
 
-    async def _run(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
-        if self._connection is None or self._connection.closed:
-            self._connection = await self._open(self._dsn)
-        return await work(self._connection)
+    def warm(self) -> None:
+        """Have the connection open, or opening, for a call that can't wait for it."""
+        if self._connection is not None and not self._connection.closed:
+            return
+        opening = self._opening
+        if opening is None or (opening.done() and (opening.cancelled() or opening.exception())):
+            self._opening = asyncio.create_task(self._open(self._dsn))
+            self._opening.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+    async def _ready(self, limit: float) -> Connection:
+        """The open connection. Who gives up does not stop it from opening for the next."""
+        self.warm()
+        opening = self._opening
+        if opening is None:
+            assert self._connection is not None  # noqa: S101 - warm: one of the two is there
+            return self._connection
+        done, _ = await asyncio.wait({opening}, timeout=limit)
+        if not done:
+            raise self._silent(limit)
+        self._opening = None
+        try:
+            self._connection = opening.result()
+        except psycopg.OperationalError as error:
+            raise self._failed(error) from error
+        return self._connection
+
+    async def _see_out(self, task: asyncio.Task[Any]) -> None:
+        """Give the turn on when the late call is over, or when it is given up: then its socket is
+        closed once nothing waits on it any more."""
+        done, _ = await asyncio.wait({task}, timeout=LATE_SECONDS)
+        if not done:
+            connection, self._connection = self._connection, None
+
+            def finished(task: asyncio.Task[Any]) -> None:
+                if not task.cancelled():
+                    task.exception()  # was reported as Unreachable when the time was up
+                if connection is not None:
+                    connection.pgconn.finish()
+
+            task.add_done_callback(finished)
+            task.cancel()
+        elif not task.cancelled() and isinstance(task.exception(), psycopg.OperationalError):
+            self.drop()
+        self._turn.release()
+
+    def _silent(self, limit: float) -> Unreachable:
+        return Unreachable(f"{self.name} did not answer within {limit:g} s.")
+
+    def _failed(self, error: psycopg.OperationalError) -> Unreachable:
+        return Unreachable(f"{self.name}: {str(error).splitlines()[0]}")
 
 
 async def _connect(dsn: str) -> Connection:
-    return await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=2)
+    return await psycopg.AsyncConnection.connect(
+        dsn, autocommit=True, connect_timeout=OPENING_SECONDS
+    )

@@ -57,7 +57,10 @@ class ReplicaWorker:
         await self._watch.close()
 
     async def open_gate(self, epoch: int, until: datetime) -> None:
-        """Let transactions commit until `until`, a time on this database server's clock."""
+        """Let transactions commit until `until`, a time on this database server's clock; not while
+        the cell is handed over."""
+        if self.handing_over:
+            return
         await self._steer.fetch(
             "UPDATE fabric.gate SET epoch = %s, valid_until = %s"
             " WHERE epoch < %s OR (epoch = %s AND valid_until < %s)",

@@ -7,11 +7,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regions.failover.decide import PREFERENCE_SECONDS, Action, Sight, decide
+from regions.failover.decide import PREFERENCE_SECONDS, Action, Sight, decide, rest
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 
 EU = CellSpec("eu", TenancyMode.SHARED, WritePolicy.ACTIVE_PASSIVE, ("eu-west", "eu-central"))
-IDLE = Sight(cell=EU, region="eu-west", ttl=3.0, writable=True)
+IDLE = Sight(cell=EU, region="eu-west", writable=True)
 
 
 def test_a_region_without_a_replica_never_acquires() -> None:
@@ -35,18 +35,30 @@ def test_the_next_region_gives_the_preferred_one_the_first_try() -> None:
     assert decide(replace(second, open_for=PREFERENCE_SECONDS)).action is Action.ACQUIRE
 
 
-def test_a_holder_renews_after_a_third_of_the_time_to_live() -> None:
-    assert decide(replace(IDLE, held_for=0.5)).action is Action.HOLD
-    assert decide(replace(IDLE, held_for=1.0)).action is Action.RENEW
+def test_over_slow_links_it_has_the_time_that_a_try_takes() -> None:
+    second = replace(IDLE, region="eu-central", trip=0.5)
+    assert decide(replace(second, open_for=1.4)).action is Action.WAIT
+    assert decide(replace(second, open_for=1.5)).action is Action.ACQUIRE
+
+
+def test_who_has_tried_in_vain_lets_others_try() -> None:
+    tried = replace(IDLE, open_for=60.0)
+    assert decide(replace(tried, resting=0.1)).action is Action.WAIT
+    assert decide(replace(tried, resting=-0.1)).action is Action.ACQUIRE
+
+
+@given(st.integers(1, 1000), st.floats(0, 5), st.floats(0, 1))
+def test_a_rest_is_a_few_tries_long_at_most(tries: int, took: float, chance: float) -> None:
+    assert 0 <= rest(tries, took, chance) <= 8 * max(took, 0.1)
 
 
 def test_a_holder_that_cannot_write_steps_down() -> None:
-    decision = decide(replace(IDLE, held_for=1.0, writable=False))
+    decision = decide(replace(IDLE, held=True, writable=False))
     assert decision.action is Action.STEP_DOWN
 
 
 def test_a_holder_hands_over_only_to_a_replica() -> None:
-    held = replace(IDLE, held_for=0.1)
+    held = replace(IDLE, held=True)
     assert decide(replace(held, hand_over_to="eu-central")).action is Action.HAND_OVER
     assert decide(replace(held, hand_over_to="us-east")).action is Action.HOLD
 
@@ -61,11 +73,12 @@ sights = st.builds(
     Sight,
     cell=st.just(EU),
     region=st.sampled_from(["eu-west", "eu-central", "us-east"]),
-    ttl=st.just(3.0),
     writable=st.booleans(),
-    held_for=st.none() | st.floats(0, 10),
+    held=st.booleans(),
     holder=st.none() | st.sampled_from(EU.regions),
     open_for=st.none() | st.floats(0, 10),
+    trip=st.floats(0, 2),
+    resting=st.floats(-1, 1),
     quorum=st.booleans(),
     successor=st.none() | st.sampled_from(EU.regions),
     hand_over_to=st.none() | st.sampled_from(["eu-west", "eu-central", "us-east"]),

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from regions.failover.lease import Accepted, Held, Leases
 from regions.failover.link import Unreachable
+from tests.regions.failover.simulated import Vote
 
 TTL = 3.0
 CELL = "c"
@@ -33,18 +34,6 @@ class World:
 
 
 @dataclass
-class Vote:
-    """An acceptor's durable state, as `lease.sql` keeps it."""
-
-    promised: int = 0
-    holder: str | None = None
-    epoch: int = 0
-    expires: float = float("-inf")
-    successor: str | None = None
-    reserved_until: float = float("-inf")
-
-
-@dataclass
 class Seen:
     """One proposer's way to one acceptor. An answer can get lost after it took effect."""
 
@@ -58,53 +47,34 @@ class Seen:
         if (self.proposer, self.name) in self.world.cut:
             raise Unreachable("cut")
 
-    def _said(self) -> Accepted:
-        vote = self.vote
-        return Accepted(
-            CELL,
-            vote.promised,
-            vote.holder,
-            vote.epoch,
-            vote.expires > self.world.now,
-            vote.successor,
-            vote.reserved_until > self.world.now,
-        )
-
     async def state(self, cells: Sequence[str]) -> list[Accepted]:
         await self.world.on_the_way()
         self._answer()
-        return [self._said()]
+        return [self.vote.said(CELL, self.world.now)]
 
     async def prepare(self, ballots: Mapping[str, int]) -> dict[str, tuple[bool, Accepted]]:
         await self.world.on_the_way()
         self._answer()
-        self.vote.promised = max(self.vote.promised, ballots[CELL])
-        granted = self.vote.promised == ballots[CELL]
+        promise = self.vote.prepare(CELL, ballots[CELL], self.world.now)
         if self.lose_answers:
             raise Unreachable("lost")
-        return {CELL: (granted, self._said())}
+        return {CELL: promise}
 
     async def accept(
         self, proposals: Mapping[str, tuple[int, int]], holder: str, ttl: float
     ) -> set[str]:
         await self.world.on_the_way()
         self._answer()
-        ballot, epoch = proposals[CELL]
-        if self.vote.promised > ballot:
-            return set()
-        self.vote.promised, self.vote.holder, self.vote.epoch = ballot, holder, epoch
-        self.vote.expires = self.world.now + ttl
-        if self.lose_answers:
+        accepted = self.vote.accept(*proposals[CELL], holder, self.world.now + ttl)
+        if self.lose_answers and accepted:
             raise Unreachable("lost")
-        return {CELL}
+        return {CELL} if accepted else set()
 
     async def release(
         self, cell: str, holder: str, epoch: int, successor: str | None, reserved: float
     ) -> None:
         self._answer()
-        if (self.vote.holder, self.vote.epoch) == (holder, epoch):
-            self.vote.expires = float("-inf")
-            self.vote.successor, self.vote.reserved_until = successor, self.world.now + reserved
+        self.vote.release(holder, epoch, successor, self.world.now + reserved)
 
 
 class LeaseMachine(RuleBasedStateMachine):

@@ -1,0 +1,275 @@
+"""Which leases a region holds: it keeps those that it has, and tries for those that are open.
+
+Two loops, so that nothing keeps a renewal waiting: one does nothing but renew; the other looks at
+every cell, decides, acts and says why. What is renewed has a database here that answers, so that a
+region whose PostgreSQL is lost loses its leases with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import psycopg
+
+from regions.errors import RegionsError
+from regions.failover.decide import Action, Decision, Sight, decide, rest
+from regions.failover.journal import Request
+from regions.failover.lease import Held, Leases, View
+from regions.failover.lease_map import LeaseMap
+from regions.failover.link import Unreachable
+from regions.topology import CellSpec
+
+TICK_SECONDS = 0.2
+KEEP_SECONDS = 0.05  # how often the keeper looks whether a renewal is due
+DRAIN_SECONDS = 3.0
+
+ServerClock = Callable[[float], datetime]
+Renew = Callable[[], Coroutine[Any, Any, bool]]
+
+
+class Replica(Protocol):
+    """What leading needs of a cell's replica here. Calls may raise Unreachable."""
+
+    @property
+    def writable(self) -> bool: ...
+    @property
+    def handing_over(self) -> bool: ...
+    async def open_gate(self, epoch: int, until: datetime) -> None: ...
+    async def drained(self) -> bool: ...
+
+
+class Surroundings(Protocol):
+    """What leading needs of its region."""
+
+    def leased(self) -> Iterable[CellSpec]: ...
+    def replica(self, cell: str) -> Replica | None: ...
+    async def server_clock(self) -> ServerClock:
+        """Reads this region's PostgreSQL's clock: a moment of the monotonic clock as a time there,
+        never too late. Raises Unreachable, or the database's own error."""
+        ...
+
+    async def hand_over(self, held: Held, request: Request, renew: Renew) -> None:
+        """Let the target have it. Raises RegionsError: then this region goes on writing."""
+        ...
+
+
+class Log(Protocol):
+    """What is asked of the region, and what it says; see `journal.py`."""
+
+    async def requests(self) -> dict[str, Request]: ...
+    async def settle(self, identity: UUID, outcome: str) -> None: ...
+    async def event(self, cell: str, decision: Decision, epoch: int | None = None) -> None: ...
+    def say(self, about: str, sentence: str) -> bool: ...
+    async def attempt(self, about: str, call: Awaitable[object]) -> None: ...
+
+
+class Leader:
+    """One region's part in the leases of all its cells. Runs until cancelled."""
+
+    def __init__(
+        self,
+        region: str,
+        leases: Leases,
+        around: Surroundings,
+        journal: Log,
+        lease_map: LeaseMap,
+        *,
+        ttl: float,
+        chance: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.held: dict[str, Held] = {}
+        self._region = region
+        self._leases = leases
+        self._around = around
+        self._journal = journal
+        self._map = lease_map
+        self._ttl = ttl
+        self._chance = chance
+        self._clock = clock
+        self._trip = 0.0
+        self._open_since: dict[str, float] = {}
+        self._tries: dict[str, int] = {}
+        self._rests_until: dict[str, float] = {}
+        self._handing_over: set[str] = set()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        await asyncio.gather(self._keep_forever(), self._lead_forever())
+
+    # -- keeping --------------------------------------------------------------------------------
+
+    async def _keep_forever(self) -> None:
+        while True:
+            await self._keep()
+            await asyncio.sleep(KEEP_SECONDS)
+
+    async def _keep(self) -> None:
+        """Renew what a third of the time to live has passed of."""
+        due = [lease for lease in self.held.values() if self._due(lease)]
+        if not due:
+            return
+        try:
+            server_clock = await self._around.server_clock()
+            renewed = await self._leases.renew(due)
+        except (Unreachable, psycopg.Error) as error:
+            self._journal.say("agent", f"Not renewed: PostgreSQL here does not answer: {error}")
+            return
+        for lease in due:
+            name = lease.cell
+            # It may have been lost, or handed over, while the acceptors were asked.
+            if name in renewed and self.held.get(name) is lease:
+                self.held[name] = renewed[name]
+                if replica := self._around.replica(name):
+                    until = server_clock(renewed[name].until)
+                    opened = replica.open_gate(lease.epoch, until)
+                    self._spawn(self._journal.attempt(name, opened))
+
+    def _due(self, lease: Held) -> bool:
+        replica = self._around.replica(lease.cell)
+        usable = replica is not None and replica.writable and not replica.handing_over
+        return usable and self._clock() - lease.asked >= self._ttl / 3
+
+    def _drop_ended(self) -> None:
+        """Forget leases that have ended by this process' clock; their gates ended before."""
+        now = self._clock()
+        for name in [name for name, lease in self.held.items() if lease.until <= now]:
+            del self.held[name]
+            self._journal.say(
+                name, f"{self._region} lost the lease on {name}: it was not renewed in time."
+            )
+
+    # -- looking, deciding, acting ----------------------------------------------------------------
+
+    async def _lead_forever(self) -> None:
+        while True:
+            started = self._clock()
+            try:
+                await self._lead()
+            except (Unreachable, psycopg.Error) as error:
+                self._journal.say("agent", f"This region's PostgreSQL does not answer: {error}")
+            self._drop_ended()
+            await asyncio.sleep(max(0.02, TICK_SECONDS - (self._clock() - started)))
+
+    async def _lead(self) -> None:
+        """One turn: look at every leased cell, decide, act."""
+        leased = list(self._around.leased())
+        requests = await self._journal.requests()
+        asked = self._clock()
+        views = await self._leases.observe([spec.name for spec in leased])
+        self._trip = self._clock() - asked
+        self._drop_ended()
+        self._map.remember(views, self._leases.majority, self.held)
+        acquire = []
+        for spec in leased:
+            decision = decide(self._sight(spec, views[spec.name], requests))
+            if decision.action not in (Action.WAIT, Action.HOLD):
+                await self._journal.event(spec.name, decision)
+            match decision.action:
+                case Action.ACQUIRE:
+                    acquire.append(spec.name)
+                case Action.STEP_DOWN:
+                    self.held.pop(spec.name, None)
+                case Action.HAND_OVER if spec.name not in self._handing_over:
+                    self._spawn(self._hand_over(spec.name, requests[spec.name]))
+        await self._acquire(acquire, requests)
+        self._map.publish()
+
+    async def _acquire(self, cells: list[str], requests: Mapping[str, Request]) -> None:
+        asked = self._clock()
+        won = await self._leases.acquire(cells)
+        now = self._clock()
+        for name in cells:
+            if name in won:
+                self._tries.pop(name, None)
+                self.held[name] = won[name]
+                self._map.writes(name, self._region, won[name].epoch)
+                self._spawn(self._promote(name, won[name]))
+                if name in requests:
+                    await self._journal.settle(requests[name].id, "done")
+            else:
+                tries = self._tries[name] = self._tries.get(name, 0) + 1
+                self._rests_until[name] = now + rest(tries, now - asked, self._chance())
+
+    async def _promote(self, name: str, lease: Held) -> None:
+        """Apply what has arrived, then let writes in: at once if the wait takes too long."""
+        replica = self._around.replica(name)
+        patience = self._clock() + DRAIN_SECONDS
+        try:
+            while replica and self._clock() < patience and not await replica.drained():
+                await asyncio.sleep(0.01)
+            held = self.held.get(name)
+            if replica is None or held is None or held.epoch != lease.epoch:
+                return
+            server_clock = await self._around.server_clock()
+            await replica.open_gate(lease.epoch, server_clock(held.until))
+        except (Unreachable, psycopg.Error) as error:
+            self._journal.say(name, f"The promotion waits for the next renewal: {error}")
+        await self._journal.event(
+            name, Decision(Action.ACQUIRE, f"{self._region} writes {name} now."), lease.epoch
+        )
+
+    async def _hand_over(self, name: str, request: Request) -> None:
+        async def renew() -> bool:
+            lease = self.held.get(name)
+            renewed = await self._leases.renew([lease] if lease else [])
+            self.held |= renewed
+            return bool(renewed)
+
+        held = self.held.get(name)
+        if held is None:
+            return
+        self._handing_over.add(name)
+        try:
+            await self._around.hand_over(held, request, renew)
+            self.held.pop(name, None)
+            outcome = "done"
+        except RegionsError as error:
+            outcome = str(error)
+        finally:
+            self._handing_over.discard(name)
+        await self._journal.settle(request.id, outcome)
+        await self._journal.event(
+            name, Decision(Action.HAND_OVER, f"To {request.target}: {outcome}")
+        )
+
+    def _sight(self, spec: CellSpec, view: View, requests: Mapping[str, Request]) -> Sight:
+        now = self._clock()
+        name = spec.name
+        if view.open:
+            self._open_since.setdefault(name, now)
+        else:
+            self._open_since.pop(name, None)
+            self._tries.pop(name, None)
+        since = self._open_since.get(name)
+        asked = requests.get(name)
+        replica = self._around.replica(name)
+        return Sight(
+            cell=spec,
+            region=self._region,
+            writable=replica is not None and replica.writable,
+            held=name in self.held,
+            holder=view.holder,
+            open_for=None if since is None else now - since,
+            trip=self._trip,
+            resting=self._rests_until.get(name, now) - now,
+            quorum=view.answered >= self._leases.majority,
+            successor=view.successor,
+            hand_over_to=asked.target if asked and asked.kind == "hand_over" else None,
+            asked_to_take=bool(asked and asked.kind == "take" and asked.target == self._region),
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def server_clock_of(reading: datetime, at: float) -> ServerClock:
+    """From a reading that had come by the monotonic moment `at`, so that it was taken before."""
+    return lambda moment: reading + timedelta(seconds=moment - at)
