@@ -20,6 +20,7 @@ from regions.errors import NoWriter
 from regions.failover.agent import control_cell
 from regions.models import Cell, Region, Replica
 from regions.replication import capture, reference_ids
+from regions.upgrade import upgrade_replicas
 
 Progress = Callable[[str], None]
 
@@ -29,11 +30,14 @@ OWNER_ALIAS = "control:owner"
 
 
 def databases(deployment: Deployment, *, progress: Progress) -> None:
-    """Roles, the control database with its tables, and replication, in every region."""
+    """Roles, the control database with its tables, and replication, in every region; replicas of
+    an earlier version are upgraded."""
     spec = control_cell(deployment)
     for region in spec.regions:
         progress(f"{region}: roles and control database")
         cells.prepare_region(deployment, region)
+        for database in upgrade_replicas(deployment, region):
+            progress(f"{region}: {database} is of this version now")
     cells.create_databases(deployment, spec)
     for region in spec.regions:
         progress(f"{region}: tables of the control cell")

@@ -11,6 +11,7 @@ RegionsError
 ├── ReplicaDown          a replica that is needed for an answer does not answer
 ├── NotSettled           a replica did not catch up with another in time
 ├── RepairRunning        somebody repairs the cell already
+├── CannotUpgrade        a database is of a version that this one cannot bring up to date
 └── SwitchoverFailed     the writer could not be moved; nothing was changed
 """
 
@@ -76,3 +77,7 @@ class NotSettled(RegionsError):
 
 class RepairRunning(RegionsError):
     """Somebody repairs the cell already."""
+
+
+class CannotUpgrade(RegionsError):
+    """A database is of a version that this one cannot bring up to date; it is as it was."""

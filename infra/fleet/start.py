@@ -52,7 +52,8 @@ def start(plan: Plan, placement: Placement, progress: Progress) -> bool:
     with progress.step("PostgreSQL, Valkey and the WAN in every region"):
         supervisor.start(_ids(planned, Stage.STORAGE))
         wait_for_postgres(plan)
-    bootstrap = fresh or not (plan.state / READY).exists()
+    first = not (plan.state / READY).exists()
+    bootstrap = fresh or first
     if bootstrap:
         with progress.step("Databases, migrations and replication of the control cell") as say:
             manage(plan, "bootstrap", "databases", say=say)
@@ -60,6 +61,9 @@ def start(plan: Plan, placement: Placement, progress: Progress) -> bool:
     if bootstrap:
         with progress.step("Agents, leases and the registry") as say:
             manage(plan, "bootstrap", "records", say=say)
+    if bootstrap and not first:
+        with progress.step("Cells that may be of an earlier version") as say:
+            manage(plan, "cell", "secure", "--all", say=say)
     with progress.step("Web, workers and the edge") as say:
         EdgeFiles(
             plan.envoy, load(plan.state / "deployment.json"), plan.edge_admin_port

@@ -1,10 +1,13 @@
 """Installs the fabric in one cell database, and the lease acceptor in a control database.
 
-Idempotent; runs as the owner, so the application role can touch none of it.
+Idempotent, over what earlier versions made, too; runs as the owner, so the application role can
+touch none of it.
 """
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -18,6 +21,8 @@ from regions.topology import CellSpec
 Connection = psycopg.Connection[Any]
 
 PUBLICATION = "fabric"
+SCRIPTS = ("fabric.sql", "merge.sql", "rules.sql", "capture.sql")
+REPLICATED = ("probe", "restored")  # the fabric's own tables that peers get
 
 CALLABLE_BY_APP = (
     "fabric.commit_position()",
@@ -37,19 +42,35 @@ def script(name: str) -> sql.SQL:
 
 def install(connection: Connection, spec: CellSpec, *, region: str, node: int) -> None:
     """Make this database a replica of `spec` in `region`, whose stamps carry `node`."""
-    for name in ("fabric.sql", "merge.sql", "rules.sql", "capture.sql"):
+    with connection.transaction():
+        lay(connection)
+        connection.execute(
+            "INSERT INTO fabric.member (cell, region, node, version) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT (single) DO NOTHING",
+            (spec.name, region, node, version()),
+        )
+        if not spec.policy.leased:
+            connection.execute("UPDATE fabric.gate SET valid_until = 'infinity'")
+
+
+def lay(connection: Connection) -> None:
+    """This version's tables and functions, where there are none, or an earlier version's. In the
+    caller's transaction: whoever writes waits behind it, so it waits for nobody for long."""
+    connection.execute("SET LOCAL lock_timeout = '10s'")
+    for name in SCRIPTS:
         connection.execute(script(name))
-    connection.execute(
-        "INSERT INTO fabric.member (cell, region, node) VALUES (%s, %s, %s)"
-        " ON CONFLICT (single) DO NOTHING",
-        (spec.name, region, node),
-    )
-    if not spec.policy.leased:
-        connection.execute("UPDATE fabric.gate SET valid_until = 'infinity'")
     grant(connection)
-    for table in ("probe", "restored"):
+    for table in REPLICATED:
         attach_table(connection, "fabric", table)
     create_publication(connection)
+    connection.execute("UPDATE fabric.member SET version = %s", (version(),))
+
+
+@cache
+def version() -> str:
+    """Which version of the scripts this is."""
+    texts = (script(name).as_string() for name in SCRIPTS)
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
 
 
 def install_leases(connection: Connection) -> None:

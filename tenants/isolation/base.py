@@ -74,13 +74,16 @@ class Isolation(ABC):
                 hardening.harden(administrator, transport.role_name(self.spec.name))
 
     def secure(self, progress: Progress) -> None:
-        """What keeps tenants apart, put in force again in a cell that has tenants."""
+        """What keeps tenants apart and what captures their changes, put in force again in a cell
+        that has tenants, whichever version made it."""
+        progress(f"databases in {', '.join(self.spec.regions)}", 10)
+        cells.create_databases(deployment(), self.spec)
         Isolation.prepare_cell(self, progress)
         for number, region in enumerate(self.spec.regions):
             progress(f"tables in {region}", 40 + 50 * number // len(self.spec.regions))
             with owner(self.spec, region) as connection:
                 for schema, tenant in self.schemas(connection):
-                    secure(connection, schema, tenant)
+                    protect(connection, schema, tenant)
 
     @abstractmethod
     def prepare_tenant(self, tenant: TenantRecord, progress: Progress) -> None:

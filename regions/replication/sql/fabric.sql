@@ -1,5 +1,6 @@
 -- The fabric's objects in one cell database: who this replica is, the write gate, the change log,
--- what has been applied, tombstones, the conflict ledger and dead letters. Idempotent.
+-- what has been applied, tombstones, the conflict ledger and dead letters. Idempotent: run over what an
+-- earlier version made it adds what came later. That stands after each table, before what needs it.
 -- A stamp is a hybrid logical clock in one bigint: microseconds since 2020 << 8 | node.
 
 CREATE SCHEMA IF NOT EXISTS fabric;
@@ -11,8 +12,11 @@ CREATE TABLE IF NOT EXISTS fabric.member (
     node smallint NOT NULL CHECK (node BETWEEN 1 AND 31)
 );
 
--- How often the cell's replicas are compared; nothing: only when somebody asks.
-ALTER TABLE fabric.member ADD COLUMN IF NOT EXISTS verify_every interval DEFAULT '1 day';
+ALTER TABLE fabric.member
+    -- How often the cell's replicas are compared; nothing: only when somebody asks.
+    ADD COLUMN IF NOT EXISTS verify_every interval DEFAULT '1 day',
+    -- Which version of these scripts this database has.
+    ADD COLUMN IF NOT EXISTS version text;
 
 -- Until when this replica may commit. A leased cell's agent keeps moving `valid_until`;
 -- an active-active cell's stays at infinity.
@@ -48,6 +52,13 @@ CREATE TABLE IF NOT EXISTS fabric.change (
     arrival bigint NOT NULL DEFAULT nextval('fabric.arrival'),
     PRIMARY KEY (origin, seq)
 );
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'state' AND NOT attisdropped
+                  AND attrelid = 'fabric.change'::pg_catalog.regclass) THEN
+        RAISE EXCEPTION 'its change log is of a format that this version cannot read'
+            USING ERRCODE = 'feature_not_supported';
+    END IF;
+END $$;
 ALTER TABLE fabric.change ALTER rows SET STORAGE EXTERNAL;   -- compressing costs more than it saves
 CREATE INDEX IF NOT EXISTS change_by_arrival ON fabric.change (origin, arrival);
 
@@ -74,6 +85,7 @@ CREATE TABLE IF NOT EXISTS fabric.relation (
     columns text[] NOT NULL,
     rules jsonb NOT NULL DEFAULT '{}'   -- by column; "*" is the rows' own
 );
+ALTER TABLE fabric.relation ADD COLUMN IF NOT EXISTS rules jsonb NOT NULL DEFAULT '{}';
 
 CREATE TABLE IF NOT EXISTS fabric.watermark (
     origin smallint PRIMARY KEY,
@@ -134,6 +146,14 @@ CREATE TABLE IF NOT EXISTS fabric.conflict (
     id uuid GENERATED ALWAYS AS (fabric.conflict_id(rel, pk, field, loser_stamp, loser)) STORED
         PRIMARY KEY
 );
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'id'
+                      AND attrelid = 'fabric.conflict'::pg_catalog.regclass) THEN
+        ALTER TABLE fabric.conflict DROP CONSTRAINT conflict_pkey, ADD COLUMN id uuid
+            GENERATED ALWAYS AS (fabric.conflict_id(rel, pk, field, loser_stamp, loser)) STORED
+            PRIMARY KEY;
+    END IF;
+END $$;
 CREATE INDEX IF NOT EXISTS conflict_of_tenant
     ON fabric.conflict (tenant, (greatest(loser_stamp, winner_stamp)), id);
 

@@ -67,6 +67,7 @@ $$;
 -- A row also brings what others than its writer wrote there. Whom such a value replaces, its own
 -- region's word will tell; except for what was written `here` (our node), which may be out of sight
 -- by then.
+DROP FUNCTION IF EXISTS fabric.discarded(hstore, hstore, jsonb);
 DROP FUNCTION IF EXISTS fabric.discarded(hstore, hstore, jsonb, text[]);
 CREATE OR REPLACE FUNCTION fabric.discarded(
     mine hstore, theirs hstore, based jsonb, ruled text[], here smallint)

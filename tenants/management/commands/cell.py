@@ -30,7 +30,7 @@ class Command(MigrateVerb, VerifyVerb):
         "list": "all cells",
         "show": "one cell with its replicas as they are now",
         "verify": "compare the replicas' rows, and repair what differs",
-        "secure": "put in force again what keeps its tenants apart (see `doctor`)",
+        "secure": "put in force again what keeps its tenants apart; after an upgrade",
         "pool": "spares, which make onboarding quick: show, fill or drain their pools",
         "migrate": "bring tenants to the migrations of this code, in every replica",
     }
@@ -77,12 +77,23 @@ class Command(MigrateVerb, VerifyVerb):
         return {**document, "spares": spares_in(name)}
 
     def add_secure(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", metavar="NAME")
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("name", metavar="NAME", nargs="?")
+        which.add_argument("--all", action="store_true", dest="every", help="every cell")
 
-    def do_secure(self, name: str, **options: Any) -> dict[str, Any]:
-        spec = spec_for(find_cell(name))
-        isolation_of(spec).secure(self._step)
-        return {"name": name, "regions": list(spec.regions), "secured": True}
+    def do_secure(
+        self, name: str | None, every: bool, **options: Any
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        tenant_cells = Cell.objects.exclude(mode=Cell.Mode.CONTROL)
+        made = tenant_cells.exclude(state=Cell.State.PROVISIONING)
+        names = made.values_list("name", flat=True) if every else [name or ""]
+        specs = [spec_for(find_cell(one)) for one in names]
+        documents = []
+        for spec in specs:
+            self.progress(f"cell {spec.name}")
+            isolation_of(spec).secure(self._step)
+            documents.append({"name": spec.name, "regions": list(spec.regions), "secured": True})
+        return documents if every else documents[0]
 
     def add_pool(self, parser: ArgumentParser) -> None:
         parser.add_argument("action", nargs="?", default="show", choices=("show", "fill", "drain"))
