@@ -12,7 +12,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import psycopg
 
@@ -27,13 +26,6 @@ from regions.topology import CellSpec
 
 PATIENCE_SECONDS = 30.0
 CONNECT_SECONDS = 5
-
-
-def compare(
-    deployment: Deployment, spec: CellSpec, timeout: float = PATIENCE_SECONDS
-) -> dict[str, Any]:
-    """The verdict's document; `verify` without a repair."""
-    return asyncio.run(verify(deployment, spec, patience=timeout)).document()
 
 
 async def verify(

@@ -20,6 +20,7 @@ from regions.models import Cell
 from regions.replication.housekeeping import BEAT
 from tenants.context import tenant_scope
 from tenants.databases import cell_alias, control_writer_alias
+from tenants.errors import TenantsError
 from tenants.isolation.base import protect
 from tenants.isolation.owner import owner
 from tenants.lifecycle import create_cell
@@ -152,13 +153,14 @@ class Arena:
 
 
 def insist(work: Callable[[], T]) -> T:
-    """The control cell may have lost its writer a moment ago, and this thread its connections."""
+    """The control cell's writer may have changed a moment ago: this thread's connections are gone,
+    and the new writer may not have heard yet of what the old one was told."""
     deadline = time.monotonic() + CATCH_UP_SECONDS
     while True:
         connections.close_all()
         try:
             return work()
-        except DatabaseError:
+        except (DatabaseError, TenantsError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.5)

@@ -17,7 +17,6 @@ from desk.models import Comment, Customer, Tag, Ticket
 from regions.deployment import APP_ROLE, Deployment
 from regions.errors import ResidencyDenied, UnknownCell
 from regions.models import Cell
-from regions.replication import verify
 from tenants import lifecycle
 from tenants.context import tenant_scope
 from tenants.errors import InvalidRequest, TenantNotActive, UnknownTenant
@@ -34,6 +33,7 @@ from tests.tenants.moves import (
     now,
     target_of,
 )
+from tests.tenants.replicas import differences
 
 # A cell made for one tenant doesn't tell whose it is.
 OPAQUE = re.compile("d-[0-9a-f]{12}")
@@ -56,7 +56,7 @@ def test_a_move_brings_every_row_and_leaves_nothing(
     assert leftovers(deployment, tenant) == {}
     assert content(neighbour) == beside
     for cell in {moved.cell, neighbour.cell}:
-        assert verify.compare(deployment, cell_spec(cell))["differences"] == []
+        assert differences(cell) == []
     if source == "dedicated":
         assert not Cell.objects.filter(name=tenant.cell).exists()
     with tenant_scope(moved):
@@ -79,7 +79,7 @@ def test_a_tenant_can_come_back_to_a_cell_that_it_left(
     assert content(now(tenant)) == before
     with tenant_scope(now(tenant)):
         Ticket.objects.create(title="again at home")
-    assert verify.compare(deployment, cell_spec(places["shared"]))["differences"] == []
+    assert differences(places["shared"]) == []
 
 
 def test_an_unlawful_target_is_refused_naming_the_rule_and_nothing_changes(

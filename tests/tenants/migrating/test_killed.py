@@ -6,13 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from regions.current import deployment
-from regions.replication import verify
-from tenants.seams import cell_spec
 from tests.tenants.migrating.conftest import EU, brought
 from tests.tenants.migrating.looking import applied, run
 from tests.tenants.migrating.test_rows import ALL_IN_ONE, SHOUT
 from tests.tenants.mortal import Mortals, mortals
+from tests.tenants.replicas import differences
 
 TITLES = "SELECT title, colour FROM shelf_book ORDER BY title"
 # It is killed again and again; each life lasts for so many statements more than the one before.
@@ -44,4 +42,4 @@ def test_however_often_it_is_killed_everything_is_done_once(place, shelf, mortal
             assert run(tenant, TITLES, region=region) == wanted
             assert {mark for mark in applied(tenant, region) if "#" in mark} == set()
             assert name in applied(tenant, region)
-    assert verify.compare(deployment(), cell_spec(where.cell))["differences"] == []
+    assert differences(where.cell) == []

@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
-from regions.current import deployment
-from regions.replication import rules, verify
+from regions.replication import rules
 from tenants.directory import TenantRecord
 from tenants.isolation import blueprint
 from tenants.isolation.base import protect
-from tenants.seams import cell_spec
 from tests.tenants.conftest import EU, MODES
 from tests.tenants.migrating.conftest import brought, migrate
 from tests.tenants.migrating.looking import arrives, lacking, owner, run
+from tests.tenants.replicas import differences
 
 COUNTED = 'migrations.AddField("book", "loans", models.IntegerField(default=7)),'
 WIDER = 'migrations.AlterField("book", "loans", models.BigIntegerField(default=7)),'
@@ -80,7 +79,7 @@ def test_a_field_and_its_rule_come_together(place, shelf, declaring, mode: str):
     brought(where.cell, "--contract")
     lend_apart(tenant, "loans", 11)
     assert lacking(tenant) == []
-    assert verify.compare(deployment(), cell_spec(where.cell))["differences"] == []
+    assert differences(where.cell) == []
     assert brought(where.cell)["state"] == "nothing"
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from regions.current import deployment
-from regions.replication import verify
-from tenants.seams import cell_spec
 from tests.tenants.migrating.conftest import EU, brought
 from tests.tenants.migrating.looking import applied, arrives, columns, dead_letters, run
+from tests.tenants.replicas import differences
 
 LABEL = """
 migrations.CreateModel("Label", [
@@ -24,10 +22,6 @@ RENAME = 'migrations.RenameModel("Book", "Volume"),'
 NOT_NULL = (
     'migrations.AlterField("book", "note", models.CharField(max_length=100, default="none")),'
 )
-
-
-def unlike(cell: str) -> list:
-    return verify.compare(deployment(), cell_spec(cell))["differences"]
 
 
 @pytest.mark.parametrize("mode", ["shared", "schema"])
@@ -49,7 +43,7 @@ def test_generic_references_follow_a_renamed_model(place, shelf, mode: str):
             assert run(tenant, "SELECT title FROM shelf_volume", region=region) == [("kept",)]
             assert {mark for mark in applied(tenant, region) if "#" in mark} == set()
             assert name in applied(tenant, region)
-    assert unlike(where.cell) == []
+    assert differences(where.cell) == []
 
 
 def test_a_dropped_model_leaves_no_dead_letters_and_may_come_back(place, shelf):
@@ -68,7 +62,7 @@ def test_a_dropped_model_leaves_no_dead_letters_and_may_come_back(place, shelf):
     for tenant in where.tenants:
         run(tenant, "INSERT INTO shelf_book (title) VALUES ('new')")
         arrives(tenant, "SELECT title FROM shelf_book", [("new",)], region=EU[1])
-    assert unlike(where.cell) == []
+    assert differences(where.cell) == []
 
 
 @pytest.mark.parametrize("mode", ["shared", "schema"])
@@ -84,4 +78,4 @@ def test_rows_get_the_default_before_a_field_refuses_null(place, shelf, mode: st
             arrives(tenant, notes, [("x",), ("none",)], region=region)
             assert name in applied(tenant, region)
         assert dead_letters(tenant) == 0
-    assert unlike(where.cell) == []
+    assert differences(where.cell) == []

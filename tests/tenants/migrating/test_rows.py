@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from regions.current import deployment
-from regions.replication import verify
-from tenants.seams import cell_spec
 from tests.tenants.conftest import MODES
 from tests.tenants.migrating.conftest import EU, HOME, brought, migrate
 from tests.tenants.migrating.looking import applied, arrives, columns, run
+from tests.tenants.replicas import differences
 
 SHOUT = """
 def shout(apps, schema_editor):
@@ -41,7 +39,7 @@ def test_python_runs_once_for_each_tenant_with_that_tenants_rows(place, shelf, m
             assert run(tenant, titles, region=region) == wanted
             assert {mark for mark in applied(tenant, region) if "#" in mark} == set()
             assert name in applied(tenant, region)
-    assert verify.compare(deployment(), cell_spec(where.cell))["differences"] == []
+    assert differences(where.cell) == []
 
 
 def test_sql_that_changes_rows_runs_once_and_is_replicated(place, shelf):

@@ -14,16 +14,15 @@ from django.apps import apps
 from django.db import connections
 from django.db.models.signals import post_migrate
 
-from regions.current import deployment
-from regions.replication import verify
 from tenants.context import current_tenant
 from tenants.directory import TenantRecord
 from tenants.models import Tenant
-from tenants.seams import cell_spec, record_for
+from tenants.seams import record_for
 from tests.tenants.conftest import onboard
 from tests.tenants.migrating import looking
 from tests.tenants.migrating.conftest import EU, HOME, Place, brought, migrate
 from tests.tenants.migrating.looking import run
+from tests.tenants.replicas import differences
 
 STOCK = """
 def stock(apps, schema_editor):
@@ -115,7 +114,7 @@ def test_who_is_there_and_who_comes_later_has_what_migrations_and_handlers_write
         for tenant in (*where.tenants, another(where)):
             for region in EU:
                 assert titles(tenant, region) == ["for all", "handled"]
-        assert verify.compare(deployment(), cell_spec(where.cell))["differences"] == []
+        assert differences(where.cell) == []
         assert migrate(where.cell)["state"] == "nothing"
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from regions.current import deployment
-from regions.replication import verify
-from tenants.seams import cell_spec
 from tests.tenants.migrating.conftest import EU, HOME, Place, brought
 from tests.tenants.migrating.looking import arrives, columns, dead_letters, run
 from tests.tenants.migrating.writers import Writer, writing
+from tests.tenants.replicas import differences
 
 EXPAND = (
     'migrations.AddField("book", "pages", models.IntegerField(default=7)),'
@@ -31,7 +29,7 @@ def nothing_is_lost(where: Place, writers: list[Writer]) -> None:
         for region in where.regions:
             arrives(tenant, FINISHED, [(title,) for title in wanted], region=region)
         assert dead_letters(tenant) == 0
-    assert verify.compare(deployment(), cell_spec(where.cell))["differences"] == []
+    assert differences(where.cell) == []
 
 
 @pytest.mark.parametrize("mode", ["shared", "schema"])

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from regions.current import deployment
-from regions.replication import verify
-from tenants.seams import cell_spec
 from tests.tenants.conftest import MODES, onboard
 from tests.tenants.migrating.conftest import EU, HOME, brought, record_for
 from tests.tenants.migrating.looking import applied, arrives, columns, lacking, run
+from tests.tenants.replicas import differences
 
 ADD_FIELD = 'migrations.AddField("book", "pages", models.IntegerField(default=7)),'
 NEW_TABLE = """
@@ -45,7 +44,7 @@ def test_field_table_and_index_reach_every_tenant_in_every_replica(place, shelf,
         run(tenant, "UPDATE shelf_shelf SET favourite_id = (SELECT id FROM shelf_book)")
         arrives(tenant, JOINED, [("top", "old", 7)], region=EU[1])
     assert lacking(where.tenants[0]) == []
-    assert verify.compare(deployment(), cell_spec(where.cell))["differences"] == []
+    assert differences(where.cell) == []
     assert brought(where.cell)["state"] == "nothing"
 
 

@@ -13,8 +13,6 @@ from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 
-from regions.current import deployment
-from regions.replication import verify
 from tenants.context import tenant_scope
 from tenants.databases import cell_alias
 from tenants.directory import TenantRecord
@@ -23,6 +21,7 @@ from tenants.lifecycle import move
 from tenants.models import Tenant
 from tenants.seams import cell_spec, record_for
 from tests.tenants.conftest import EU, onboard, silent
+from tests.tenants.replicas import differences
 
 Another = Callable[[str], TenantRecord]
 
@@ -71,7 +70,7 @@ def test_they_are_in_every_region_from_then_on(neighbours: list[TenantRecord]):
         with tenant_scope(tenant), connections[alias].cursor() as cursor:
             cursor.execute("SELECT count(*) FROM orchard_tree JOIN orchard_kind k ON true")
             assert cursor.fetchone() == (4,)
-    assert verify.compare(deployment(), cell_spec(tenant.cell))["differences"] == []
+    assert differences(tenant.cell) == []
 
 
 def test_they_are_the_tenants_own(neighbours: list[TenantRecord]):
