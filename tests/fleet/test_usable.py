@@ -16,12 +16,15 @@ from tests.fleet.conftest import Fleet
 
 REGIONS = ("eu-west", "eu-central", "us-east")
 LATENCY_MS = "150"
+DOORS = (*REGIONS, "edge")
 # The first one of a mode makes the cell; the next finds it, and takes a few milliseconds.
 ONBOARDED = {"shared": ("first", "next"), "schema": ("first", "next"), "dedicated": ("first",)}
 # A machine that is too busy may leave the control cell without a writer for longer than a command
 # waits. What is promised is about a command that has returned: this one says that it did not do it.
 ATTEMPTS, NO_WRITER = 3, "cell control may not be written"
 USED = {"read": 200, "write": 201}
+# The writer's region takes the write; the others say whose it is.
+ELSEWHERE = {"read": 200, "write": 421}
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +36,13 @@ def far(fleet: Fleet) -> Iterator[Fleet]:
     fleet.run("heal", "all")
 
 
-def onboard(fleet: Fleet, slug: str, mode: str) -> dict[str, Any]:
-    words = ("--mode", mode, "--policy", "active_active", "--residency", "UNRESTRICTED")
+def onboard(
+    fleet: Fleet, slug: str, mode: str, *options: str, policy: str = "active_active"
+) -> dict[str, Any]:
+    words = ("--mode", mode, "--policy", policy, "--residency", "UNRESTRICTED")
     everywhere = ("--regions", ",".join(REGIONS))
     for _ in range(ATTEMPTS):
-        done = fleet.python("-m", "tests.fleet.at_once", slug, *words, *everywhere)
+        done = fleet.python("-m", "tests.fleet.at_once", slug, *words, *everywhere, *options)
         if NO_WRITER not in done.stderr:
             break
     assert done.returncode == 0, done.stderr
@@ -50,4 +55,19 @@ def onboard(fleet: Fleet, slug: str, mode: str) -> dict[str, Any]:
 def test_its_first_read_and_write_succeed_at_each_regions_own_door(far: Fleet, mode: str):
     for which in ONBOARDED[mode]:
         found = onboard(far, f"near-{mode}-{which}", mode)
-        assert found["answers"] == dict.fromkeys(REGIONS, USED), which
+        assert found["answers"] == dict.fromkeys(DOORS, USED), which
+
+
+def test_a_command_that_did_not_wait_would_leave_regions_that_do_not_know_it(far: Fleet):
+    found = onboard(far, "hasty", "shared", "--without-the-wait")
+    assert any(answers != USED for answers in found["answers"].values())
+
+
+def test_one_with_a_leased_cell_is_read_everywhere_and_written_where_the_lease_is(far: Fleet):
+    for which in ("first", "next"):
+        found = onboard(far, f"leased-{which}", "shared", policy="active_passive")
+        writer = found["tenant"]["writer"]
+        assert found["answers"] == dict.fromkeys(REGIONS, ELSEWHERE) | {
+            writer: USED,
+            "edge": USED,
+        }
