@@ -15,10 +15,13 @@ from django.db import connections
 from regions import bootstrap, cells
 from regions.deployment import CONTROL_CELL, Deployment
 from regions.mapfile import replace
-from regions.models import Region
-from tenants.databases import CONTROL_ALIAS
+from regions.models import Cell, Region
+from tenants.databases import CONTROL_ALIAS, control_writer_alias
 from tenants.lifecycle import provision
+from tenants.lifecycle.create_cell import discard
+from tenants.lifecycle.register import forget
 from tenants.models import Tenant
+from tenants.seams import find_cell, spec_for
 
 MAPS = ("directory", "topology")
 
@@ -53,6 +56,17 @@ def onboard(slug: str, mode: str, **options: Any) -> Tenant:
     if "cell" not in options:
         options.setdefault("policy", "active_active")
     return provision(slug, mode=mode, actor="test", progress=silent, **options)
+
+
+def end_cell(name: str) -> None:
+    """The cell is gone with its tenants and databases, and nobody works for it any more."""
+    using = control_writer_alias()
+    Cell.objects.using(using).filter(name=name).update(state=Cell.State.PROVISIONING)
+    spec = spec_for(find_cell(name, using=using))
+    for tenant in Tenant.objects.using(using).filter(cell=name):
+        forget(tenant, using=using)
+    connections.close_all()
+    discard(spec)
 
 
 def publish_maps(deployment: Deployment, leases: Mapping[str, str] | None = None) -> None:

@@ -16,18 +16,15 @@ from django.db import DatabaseError, connections, transaction
 from psycopg import sql
 
 from regions.deployment import ADMIN_ROLE
-from regions.models import Cell
 from regions.replication.housekeeping import BEAT
 from tenants.context import tenant_scope
-from tenants.databases import cell_alias, control_writer_alias
+from tenants.databases import cell_alias
 from tenants.errors import TenantsError
 from tenants.isolation.base import protect
 from tenants.isolation.owner import owner
 from tenants.lifecycle import create_cell
-from tenants.lifecycle.create_cell import discard
-from tenants.lifecycle.register import forget
 from tenants.seams import cell_spec, record_for
-from testkit.control import onboard, silent
+from testkit.control import end_cell, onboard, silent
 from tests.faults import readout
 from tests.faults.history import Discarded, Replica
 from tests.faults.world import World, wait_for
@@ -142,14 +139,7 @@ class Arena:
 
     def end(self) -> None:
         """Nothing of it is left, and nobody works for it."""
-        insist(self._end)
-
-    def _end(self) -> None:
-        using = control_writer_alias()
-        Cell.objects.using(using).filter(name=self.spec.name).update(state=Cell.State.PROVISIONING)
-        forget(self._tenant, using=using)
-        connections.close_all()
-        discard(self.spec)
+        insist(lambda: end_cell(self.spec.name))
 
 
 def insist(work: Callable[[], T]) -> T:

@@ -13,13 +13,15 @@ import psycopg
 import pytest
 
 from regions.deployment import APP_ROLE, Deployment
+from regions.models import Cell
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.lifecycle import create_cell
 from tenants.models import Tenant
+from tenants.placement import is_own_cell
 from tenants.seams import record_for
 from testkit import control as control_cell
-from testkit.control import prepare_control, silent
+from testkit.control import end_cell, prepare_control, silent
 from tests.tenants.appliers import applying
 from tests.tenants.shop import rows
 from tests.tenants.shop.models import Supplier
@@ -27,13 +29,33 @@ from tests.tenants.shop.models import Supplier
 MODES = ("shared", "schema", "dedicated")
 HOME = "eu-west"
 EU = ["eu-west", "eu-central"]
+LASTING = {mode: (f"acme-{mode}", f"globex-{mode}") for mode in MODES}
+PREPARED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session")
-def control(deployment: Deployment) -> Deployment:
+def control(deployment: Deployment, request: pytest.FixtureRequest) -> Deployment:
     """A control cell that takes writes, with its regions."""
     prepare_control(deployment)
+    request.session.stash[PREPARED] = True
     return deployment
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cells(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Cells made for one tenant end with their module: each costs its servers processes that read
+    whatever the others write."""
+    yield
+    if request.session.stash.get(PREPARED, False):
+        end_own_cells()
+
+
+def end_own_cells() -> None:
+    """Those of `tenants` stay."""
+    lasting = Tenant.objects.filter(slug__in=[slug for slugs in LASTING.values() for slug in slugs])
+    cells = Cell.objects.exclude(name__in=lasting.values("cell")).exclude(state=Cell.State.SPARE)
+    for name in filter(is_own_cell, cells.values_list("name", flat=True)):
+        end_cell(name)
 
 
 def onboard(slug: str, mode: str, residency: str = "EU", **options: Any) -> Tenant:
@@ -43,13 +65,8 @@ def onboard(slug: str, mode: str, residency: str = "EU", **options: Any) -> Tena
 @pytest.fixture(scope="session")
 def tenants(control: Deployment) -> dict[str, tuple[TenantRecord, TenantRecord]]:
     """Two tenants a mode: in one cell where the mode allows it."""
-    return {
-        mode: (
-            record_for(onboard(f"acme-{mode}", mode)),
-            record_for(onboard(f"globex-{mode}", mode)),
-        )
-        for mode in MODES
-    }
+    made = {mode: [record_for(onboard(slug, mode)) for slug in LASTING[mode]] for mode in MODES}
+    return {mode: (one, other) for mode, (one, other) in made.items()}
 
 
 @pytest.fixture(params=MODES)

@@ -14,25 +14,20 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import connections
 
 from regions import cells
 from regions.current import deployment
 from regions.deployment import Deployment
-from regions.models import Cell
 from tenants import router
-from tenants.databases import control_writer_alias
 from tenants.directory import TenantRecord
 from tenants.lifecycle import create_cell
-from tenants.lifecycle.create_cell import discard
-from tenants.lifecycle.register import forget
-from tenants.models import Tenant
 from tenants.rollout.crew import Event
 from tenants.rollout.planning import Options
 from tenants.rollout.run import Report
 from tenants.rollout.run import run as rollout
 from tenants.rollout.waves import Pace, Share
-from tenants.seams import cell_spec, find_cell, find_tenant, record_for, spec_for
+from tenants.seams import cell_spec, find_tenant, record_for
+from testkit.control import end_cell
 from tests.tenants.appliers import applying
 from tests.tenants.conftest import EU, HOME, onboard, silent
 from tests.tenants.migrating.shelf import APP, ShelfApp
@@ -87,15 +82,6 @@ class Place:
         ]
         self.regions = regions
 
-    def remove(self) -> None:
-        """Nobody of other tests is placed here, and no server works for it any more."""
-        Cell.objects.filter(name=self.cell).update(state=Cell.State.PROVISIONING)
-        spec = spec_for(find_cell(self.cell))
-        for tenant in Tenant.objects.filter(cell=self.cell):
-            forget(tenant, using=control_writer_alias())
-        connections.close_all()
-        discard(spec)
-
     @property
     def tenants(self) -> list[TenantRecord]:
         return [record_for(find_tenant(slug)) for slug in self.slugs]
@@ -119,7 +105,7 @@ def place(
 
     yield make
     for each in made:
-        each.remove()
+        end_cell(each.cell)
 
 
 def migrate(*words: str) -> dict[str, Any]:

@@ -10,15 +10,15 @@ from django.apps import apps
 from django.conf import settings
 
 from regions.deployment import Deployment
-from regions.models import Cell
 from tenants import router
 from tenants.binding import rules
 from tenants.directory import TenantRecord
 from tenants.isolation import blueprint
 from tenants.lifecycle import create_cell
 from tenants.seams import record_for
+from testkit.control import end_cell
 from tests.tenants.appliers import applying
-from tests.tenants.conftest import EU, HOME, MODES, onboard, silent
+from tests.tenants.conftest import EU, HOME, MODES, end_own_cells, onboard, silent
 
 ORCHARD = ["django.contrib.sites", "tests.tenants.seed.orchard"]
 
@@ -56,8 +56,14 @@ def cells(control: Deployment, orchard: None) -> Iterator[dict[str, str]]:
                 progress=silent,
             )
         yield names
-    # No other test's tenants come there.
-    Cell.objects.filter(name__in=names.values()).update(state=Cell.State.SPARE)
+    for name in names.values():
+        end_cell(name)
+    end_own_cells()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cells() -> None:
+    """They end with the package."""
 
 
 @pytest.fixture
