@@ -22,7 +22,7 @@ ORDER = {"postgres": 1, "fleet": 2}
 # Each a third of the time, about; whatever else there is belongs to the last.
 PARTS = {
     "tenants": re.compile(r"tests/tenants/\w+\.py"),
-    "migrating": re.compile(r"tests/tenants/(migrating|seed)/.+"),
+    "migrating": re.compile(r"tests/(tenants/(migrating|seed)|compat|faults)/.+"),
     "rest": re.compile(r".+"),
 }
 

@@ -11,3 +11,5 @@ from config.settings import *  # noqa: E402, F403
 TENANT_APPS = [*TENANT_APPS, "tests.tenants.shop"]  # noqa: F405
 # The pages of a region's processes are tested, too.
 INSTALLED_APPS = [*INSTALLED_APPS, "ninja", "tests.tenants.shop"]  # noqa: F405
+# Accounts of tests are made by the hundred: a hash that is slow on purpose protects none of them.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

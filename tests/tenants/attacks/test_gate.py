@@ -108,7 +108,7 @@ def session(deployment):
 
 
 @settings(
-    max_examples=3000,
+    max_examples=500,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
