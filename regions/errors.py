@@ -4,6 +4,7 @@ RegionsError
 ├── DeploymentError      the deployment document is missing or invalid
 ├── TopologyError        the map of regions, cells and replicas contradicts itself
 ├── UnknownRegion · UnknownCell
+├── InvalidTimetable     a timetable cannot be understood, or leaves an hour to two or to nobody
 ├── InvalidPolicy        a residency policy cannot be understood
 ├── ResidencyDataError   the residency data set is missing or contradicts itself
 ├── ResidencyDenied      a residency rule forbids the operation (carries the decision)
@@ -41,6 +42,10 @@ class UnknownRegion(RegionsError):
 
 class UnknownCell(RegionsError):
     """No cell has this name."""
+
+
+class InvalidTimetable(RegionsError):
+    """A timetable cannot be understood, or leaves an hour to two regions or to nobody."""
 
 
 class InvalidPolicy(RegionsError):

@@ -50,6 +50,9 @@ class Cell(models.Model):
     name = models.SlugField(primary_key=True, max_length=50)
     mode = models.CharField(max_length=10, choices=Mode)
     policy = models.CharField(max_length=20, choices=Policy)
+    timetable = models.TextField(
+        blank=True, default="", help_text="Who writes when, if it follows the sun."
+    )
     state = models.CharField(max_length=20, choices=State, default=State.PROVISIONING)
     has_seed = models.BooleanField(default=False, help_text="Its tenants start with rows.")
     created_at = models.DateTimeField(auto_now_add=True)

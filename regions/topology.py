@@ -39,12 +39,14 @@ class WritePolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CellSpec:
-    """A cell: `regions` is ordered by preference, the first is its home."""
+    """A cell: `regions` is ordered by preference, the first is its home. `timetable`: who writes
+    when, where it follows the sun; see `regions.timetable`."""
 
     name: str
     mode: TenancyMode
     policy: WritePolicy
     regions: tuple[str, ...]
+    timetable: str = ""
 
     @property
     def database(self) -> str:
@@ -92,6 +94,7 @@ def parse_topology(document: Mapping[str, Any], known_regions: Iterable[str]) ->
             mode=TenancyMode(entry["mode"]),
             policy=WritePolicy(entry["policy"]),
             regions=tuple(entry["regions"]),
+            timetable=entry.get("timetable", ""),
         )
         if not spec.regions:
             raise TopologyError(f"Cell {spec.name!r} has no region.")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from regions.models import Cell
+from regions.replication.status import turn_document
 from tenants.databases import leases
 from tenants.lifecycle.move_plan import MovePlan
 from tenants.models import Tenant
+from tenants.seams import spec_for
 
 
 def tenant_document(tenant: Tenant) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def cell_document(cell: Cell) -> dict[str, Any]:
         "name": cell.name,
         "mode": cell.mode,
         "policy": cell.policy,
+        **turn_document(spec_for(cell)),
         "regions": cell.region_names,
         "writer": writer_of(cell),
         "state": cell.state,

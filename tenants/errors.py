@@ -9,6 +9,7 @@ TenantsError
 ├── PoolBusy             another process tends the pool of spares now
 ├── SlugTaken            another tenant has this slug or host
 ├── InvalidRequest       an argument makes no sense; nothing was changed
+├── PolicyPending        a cell's new write policy is not in force everywhere yet
 ├── QuotaExceeded        a file would take more than the tenant's quota has left
 ├── TenantNotActive      the tenant is suspended, erased or not ready yet
 ├── ProvisioningFailed   onboarding stopped; the message says at which step and what remains
@@ -54,6 +55,10 @@ class SlugTaken(TenantsError):
 
 class InvalidRequest(TenantsError):
     """An argument makes no sense; nothing was changed."""
+
+
+class PolicyPending(TenantsError):
+    """A cell's new write policy is not in force everywhere yet; the agents go on."""
 
 
 class QuotaExceeded(TenantsError):

@@ -69,6 +69,7 @@ def spec_for(cell: Cell) -> CellSpec:
         mode=TenancyMode(cell.mode),
         policy=WritePolicy(cell.policy),
         regions=tuple(cell.region_names),
+        timetable=cell.timetable,
     )
 
 

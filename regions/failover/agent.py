@@ -10,20 +10,22 @@ import asyncio
 import logging
 import random
 import time
+from typing import Any
 
 import psycopg
 
 from regions.deployment import AGENT_ROLE, CONTROL_CELL, CONTROL_DATABASE, Deployment
 from regions.errors import RegionsError
 from regions.failover.handover import hand_over
-from regions.failover.journal import Journal, Request
-from regions.failover.leading import Leader, Renew, ServerClock, server_clock_of
+from regions.failover.journal import Journal
+from regions.failover.leading import Leader
 from regions.failover.lease import Acceptor, Held, Leases, PostgresAcceptor
 from regions.failover.lease_map import LeaseMap
 from regions.failover.link import Link
 from regions.failover.publish import Bell, Publisher
 from regions.failover.replica import ReplicaWorker
 from regions.failover.reporting import report_forever
+from regions.failover.surroundings import Renew, ServerClock, server_clock_of
 from regions.topology import CellSpec, TenancyMode, WritePolicy, parse_topology
 
 log = logging.getLogger("meridian.agent")
@@ -56,7 +58,7 @@ class Agent:
         self._clock = Link(f"PostgreSQL in {region}", dsn, timeout=self._ttl / 4)
         self._leases = Leases(region, self._site.node, self._acceptors(), self._ttl)
         self._specs = {CONTROL_CELL: control_cell(deployment)}
-        self._workers: dict[str, tuple[ReplicaWorker, asyncio.Task[None]]] = {}
+        self._workers: dict[str, tuple[ReplicaWorker, asyncio.Future[Any]]] = {}
         self._leader = Leader(
             region,
             self._leases,
@@ -92,7 +94,7 @@ class Agent:
         ((reading,),) = await self._clock.fetch("SELECT clock_timestamp()")
         return server_clock_of(reading, time.monotonic())
 
-    async def hand_over(self, held: Held, request: Request, renew: Renew) -> None:
+    async def hand_over(self, held: Held, target: str, renew: Renew, *, forced: bool) -> None:
         worker, _ = self._workers[held.cell]
         try:
             await hand_over(
@@ -101,9 +103,9 @@ class Agent:
                 worker,
                 self._leases,
                 held,
-                request.target,
+                target,
                 renew,
-                forced=request.forced,
+                forced=forced,
             )
         finally:
             worker.handing_over = False
@@ -128,17 +130,23 @@ class Agent:
             await self._bell.wait(PUBLISH_SECONDS)
 
     def _follow_specs(self) -> None:
-        """Have a worker for each replica here, and none for others."""
+        """Have a worker for each replica here, and none for others. One whose cell has got
+        another policy goes on: without it the writer would lose its lease."""
         here = {name: spec for name, spec in self._specs.items() if self.region in spec.regions}
         for name in [
-            name for name in self._workers if here.get(name) != self._workers[name][0].spec
+            name
+            for name, (worker, _) in self._workers.items()
+            if name not in here or here[name].regions != worker.spec.regions
         ]:
             _, task = self._workers.pop(name)
             task.cancel()
         for name, spec in here.items():
-            if name not in self._workers:
-                worker = ReplicaWorker(self.deployment, self.region, spec)
-                self._workers[name] = (worker, asyncio.create_task(worker.run()))
+            if name in self._workers:
+                self._workers[name][0].spec = spec
+                continue
+            worker = ReplicaWorker(self.deployment, self.region, spec)
+            work = asyncio.gather(worker.run(), worker.match_gate_forever())
+            self._workers[name] = (worker, work)
 
     def _acceptors(self) -> dict[str, Acceptor]:
         return {

@@ -7,8 +7,10 @@ who tries, when, and why.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
+from regions.timetable import Turn
 from regions.topology import CellSpec
 
 PREFERENCE_SECONDS = 0.4  # how long each more preferred region has the first try, at least …
@@ -26,10 +28,11 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do, and the sentence that says why."""
+    """What to do, and the sentence that says why; `target`: whom a hand-over is for."""
 
     action: Action
     reason: str
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,9 @@ class Sight:
 
     `open_for`: for how long a majority has said that nobody holds the lease (None: somebody does,
     or no majority). `trip`: how long the acceptors' majority takes to answer. `resting`: how long
-    this region still lets others try, after a try that came to nothing.
+    this region still lets others try, after a try that came to nothing. `turn`: who should write
+    by the cell's timetable. `gained`: when this region got the lease from another (None: it had
+    it before). `patient`: a hand-over by the timetable has just failed.
     """
 
     cell: CellSpec
@@ -51,6 +56,9 @@ class Sight:
     resting: float = 0.0
     quorum: bool = True
     successor: str | None = None
+    turn: Turn | None = None
+    gained: datetime | None = None
+    patient: bool = False
     hand_over_to: str | None = None
     asked_to_take: bool = False
 
@@ -79,8 +87,19 @@ def _as_holder(sight: Sight) -> Decision:
             f"Cell {sight.cell.name} cannot be written in {sight.region} any more.",
         )
     if target is not None and target in sight.cell.regions and target != sight.region:
-        return Decision(Action.HAND_OVER, f"Asked to hand {sight.cell.name} over to {target}.")
+        reason = f"Asked to hand {sight.cell.name} over to {target}."
+        return Decision(Action.HAND_OVER, reason, target)
+    if sight.turn is not None and not sight.patient and _is_over(sight, sight.turn):
+        return Decision(Action.HAND_OVER, sight.turn.reason, sight.turn.region)
     return Decision(Action.HOLD, f"This region holds {sight.cell.name}.")
+
+
+def _is_over(sight: Sight, turn: Turn) -> bool:
+    """Whether it is another region's turn, also if its beginning was missed. Who got the lease
+    during that turn keeps it until the next: an operator wanted it so, or the region was lost."""
+    if turn.region == sight.region or turn.region not in sight.cell.regions:
+        return False
+    return sight.gained is None or sight.gained < turn.since
 
 
 def _as_candidate(sight: Sight) -> Decision:
@@ -96,13 +115,19 @@ def _as_candidate(sight: Sight) -> Decision:
     if sight.successor not in (None, sight.region):
         return Decision(Action.WAIT, f"Cell {name} is reserved for {sight.successor}.")
     if sight.resting > 0:
-        return Decision(Action.WAIT, f"{name}: others may try, after a try that came to nothing.")
+        return Decision(Action.WAIT, f"Others may try for {name}: a try has come to nothing.")
     if sight.successor == sight.region:
         return Decision(Action.ACQUIRE, f"Cell {name} was handed over to {sight.region}.")
     if sight.asked_to_take:
         return Decision(Action.ACQUIRE, f"An operator asked {sight.region} to take {name}.")
-    turn = max(PREFERENCE_SECONDS, PREFERENCE_TRIPS * sight.trip)
-    patience = turn * sight.cell.regions.index(sight.region)
+    wait = max(PREFERENCE_SECONDS, PREFERENCE_TRIPS * sight.trip)
+    preferred = sorted(sight.cell.regions, key=lambda region: region != _due(sight))
+    patience = wait * preferred.index(sight.region)
     if sight.open_for < patience:
         return Decision(Action.WAIT, f"More preferred regions have the first try for {name}.")
     return Decision(Action.ACQUIRE, f"Nobody holds {name}.")
+
+
+def _due(sight: Sight) -> str:
+    """The region that should write: by the timetable, or the cell's home."""
+    return sight.turn.region if sight.turn else sight.cell.regions[0]

@@ -9,10 +9,10 @@ import psycopg
 
 from regions.deployment import AGENT_ROLE, Deployment
 from regions.errors import SwitchoverFailed
-from regions.failover.leading import Renew
 from regions.failover.lease import Held, Leases
 from regions.failover.link import Link, Unreachable
 from regions.failover.replica import ReplicaWorker
+from regions.failover.surroundings import Renew
 
 APPROACH_SECONDS = 5.0  # until the target is nearly up to date; nothing stops meanwhile
 CATCH_UP_SECONDS = 1.5  # with the gate closed; shorter than a fresh lease

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from datetime import datetime, timedelta
-from typing import Any, Protocol
-from uuid import UUID
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import Any
 
 import psycopg
 
@@ -22,50 +21,14 @@ from regions.failover.journal import Request
 from regions.failover.lease import Held, Leases, View
 from regions.failover.lease_map import LeaseMap
 from regions.failover.link import Unreachable
+from regions.failover.surroundings import Log, Surroundings
+from regions.failover.turns import Turns, utc_now
 from regions.topology import CellSpec
 
 TICK_SECONDS = 0.2
 KEEP_SECONDS = 0.05  # how often the keeper looks whether a renewal is due
 DRAIN_SECONDS = 3.0
-
-ServerClock = Callable[[float], datetime]
-Renew = Callable[[], Coroutine[Any, Any, bool]]
-
-
-class Replica(Protocol):
-    """What leading needs of a cell's replica here. Calls may raise Unreachable."""
-
-    @property
-    def writable(self) -> bool: ...
-    @property
-    def handing_over(self) -> bool: ...
-    async def open_gate(self, epoch: int, until: datetime) -> None: ...
-    async def drained(self) -> bool: ...
-
-
-class Surroundings(Protocol):
-    """What leading needs of its region."""
-
-    def leased(self) -> Iterable[CellSpec]: ...
-    def replica(self, cell: str) -> Replica | None: ...
-    async def server_clock(self) -> ServerClock:
-        """Reads this region's PostgreSQL's clock: a moment of the monotonic clock as a time there,
-        never too late. Raises Unreachable, or the database's own error."""
-        ...
-
-    async def hand_over(self, held: Held, request: Request, renew: Renew) -> None:
-        """Let the target have it. Raises RegionsError: then this region goes on writing."""
-        ...
-
-
-class Log(Protocol):
-    """What is asked of the region, and what it says; see `journal.py`."""
-
-    async def requests(self) -> dict[str, Request]: ...
-    async def settle(self, identity: UUID, outcome: str) -> None: ...
-    async def event(self, cell: str, decision: Decision, epoch: int | None = None) -> None: ...
-    def say(self, about: str, sentence: str) -> bool: ...
-    async def attempt(self, about: str, call: Awaitable[object]) -> None: ...
+PATIENCE_SECONDS = 10.0  # after a hand-over by the timetable that failed
 
 
 class Leader:
@@ -82,6 +45,7 @@ class Leader:
         ttl: float,
         chance: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = utc_now,
     ) -> None:
         self.held: dict[str, Held] = {}
         self._region = region
@@ -92,7 +56,11 @@ class Leader:
         self._ttl = ttl
         self._chance = chance
         self._clock = clock
+        self._wall = wall
+        self._turns = Turns(journal.say, wall)
         self._trip = 0.0
+        self._gained: dict[str, tuple[str, datetime]] = {}
+        self._patient_until: dict[str, float] = {}
         self._open_since: dict[str, float] = {}
         self._tries: dict[str, int] = {}
         self._rests_until: dict[str, float] = {}
@@ -159,35 +127,51 @@ class Leader:
     async def _lead(self) -> None:
         """One turn: look at every leased cell, decide, act."""
         leased = list(self._around.leased())
+        await self._let_go({spec.name for spec in leased})
         requests = await self._journal.requests()
         asked = self._clock()
         views = await self._leases.observe([spec.name for spec in leased])
         self._trip = self._clock() - asked
         self._drop_ended()
         self._map.remember(views, self._leases.majority, self.held)
-        acquire = []
+        acquire: list[CellSpec] = []
         for spec in leased:
-            decision = decide(self._sight(spec, views[spec.name], requests))
+            sight = self._sight(spec, views[spec.name], requests)
+            decision = decide(sight)
             if decision.action not in (Action.WAIT, Action.HOLD):
                 await self._journal.event(spec.name, decision)
             match decision.action:
                 case Action.ACQUIRE:
-                    acquire.append(spec.name)
+                    acquire.append(spec)
                 case Action.STEP_DOWN:
                     self.held.pop(spec.name, None)
                 case Action.HAND_OVER if spec.name not in self._handing_over:
-                    self._spawn(self._hand_over(spec.name, requests[spec.name]))
-        await self._acquire(acquire, requests)
+                    asks = sight.hand_over_to is not None
+                    request = requests[spec.name] if asks else None
+                    target = decision.target or ""
+                    self._spawn(self._hand_over(spec.name, target, request))
+        await self._acquire(acquire, views, requests)
         self._map.publish()
 
-    async def _acquire(self, cells: list[str], requests: Mapping[str, Request]) -> None:
+    async def _let_go(self, leased: set[str]) -> None:
+        """Of what every region writes from now on."""
+        for name in [name for name in self.held if name not in leased]:
+            lease = self.held.pop(name)
+            await self._leases.release(lease, successor=None, reserved=0)
+
+    async def _acquire(
+        self, cells: list[CellSpec], views: Mapping[str, View], requests: Mapping[str, Request]
+    ) -> None:
         asked = self._clock()
-        won = await self._leases.acquire(cells)
+        won = await self._leases.acquire([spec.name for spec in cells])
         now = self._clock()
-        for name in cells:
+        for spec in cells:
+            name = spec.name
             if name in won:
                 self._tries.pop(name, None)
                 self.held[name] = won[name]
+                if views[name].last != self._region:
+                    self._gained[name] = (spec.timetable, self._wall())
                 self._map.writes(name, self._region, won[name].epoch)
                 self._spawn(self._promote(name, won[name]))
                 if name in requests:
@@ -214,7 +198,7 @@ class Leader:
             name, Decision(Action.ACQUIRE, f"{self._region} writes {name} now."), lease.epoch
         )
 
-    async def _hand_over(self, name: str, request: Request) -> None:
+    async def _hand_over(self, name: str, target: str, request: Request | None) -> None:
         async def renew() -> bool:
             lease = self.held.get(name)
             renewed = await self._leases.renew([lease] if lease else [])
@@ -226,17 +210,18 @@ class Leader:
             return
         self._handing_over.add(name)
         try:
-            await self._around.hand_over(held, request, renew)
+            forced = request is not None and request.forced
+            await self._around.hand_over(held, target, renew, forced=forced)
             self.held.pop(name, None)
             outcome = "done"
         except RegionsError as error:
             outcome = str(error)
+            self._patient_until[name] = self._clock() + PATIENCE_SECONDS
         finally:
             self._handing_over.discard(name)
-        await self._journal.settle(request.id, outcome)
-        await self._journal.event(
-            name, Decision(Action.HAND_OVER, f"To {request.target}: {outcome}")
-        )
+        if request is not None:
+            await self._journal.settle(request.id, outcome)
+        await self._journal.event(name, Decision(Action.HAND_OVER, f"To {target}: {outcome}"))
 
     def _sight(self, spec: CellSpec, view: View, requests: Mapping[str, Request]) -> Sight:
         now = self._clock()
@@ -248,6 +233,8 @@ class Leader:
             self._tries.pop(name, None)
         since = self._open_since.get(name)
         asked = requests.get(name)
+        # A new timetable is in force at once, whoever got the lease how under the old one.
+        timetable, gained = self._gained.get(name, ("", None))
         replica = self._around.replica(name)
         return Sight(
             cell=spec,
@@ -260,6 +247,9 @@ class Leader:
             resting=self._rests_until.get(name, now) - now,
             quorum=view.answered >= self._leases.majority,
             successor=view.successor,
+            turn=self._turns.of(spec),
+            gained=gained if timetable == spec.timetable else None,
+            patient=now < self._patient_until.get(name, now),
             hand_over_to=asked.target if asked and asked.kind == "hand_over" else None,
             asked_to_take=bool(asked and asked.kind == "take" and asked.target == self._region),
         )
@@ -268,8 +258,3 @@ class Leader:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def server_clock_of(reading: datetime, at: float) -> ServerClock:
-    """From a reading that had come by the monotonic moment `at`, so that it was taken before."""
-    return lambda moment: reading + timedelta(seconds=moment - at)

@@ -56,9 +56,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One cell's lease as a majority sees it; `holder` is None where nobody holds it."""
+    """One cell's lease as a majority sees it; `holder` is None where nobody holds it, `last` is
+    who held it last."""
 
     holder: str | None
+    last: str | None
     epoch: int
     open: bool
     answered: int
@@ -265,6 +267,7 @@ class Leases:
         successor = next((a.successor for a in seen if a.reserved and a.successor), None)
         return View(
             holder=holder,
+            last=max(seen, key=lambda one: one.epoch).holder if seen else None,
             epoch=epoch,
             open=answered - others >= self.majority,
             answered=answered,

@@ -4,6 +4,7 @@ compared with the others from time to time."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,12 @@ IDLE_SECONDS = 0.5  # an applier that no notification wakes looks anyway
 HOUSEKEEPING_SECONDS = 10.0
 DEAD_LETTER_SECONDS = 5.0
 DEAD_LETTER_SHARE = 0.25  # seconds of them, after which what has arrived has its turn
+_FOR_EVERY_REGION = """
+UPDATE fabric.gate SET valid_until = 'infinity' WHERE valid_until <> 'infinity'
+"""
+_UNDER_A_LEASE = """
+UPDATE fabric.gate SET valid_until = '-infinity' WHERE valid_until = 'infinity'
+"""
 
 
 class ReplicaWorker:
@@ -89,6 +96,15 @@ class ReplicaWorker:
     async def shut(self) -> None:
         """Stop commits without waiting for those in flight: the lease is lost anyway."""
         await self._steer.fetch("UPDATE fabric.gate SET valid_until = '-infinity'")
+
+    async def match_gate_forever(self) -> None:
+        """Where every region writes the gate is open for good; where a lease decides, it is not.
+        A cell's policy may change at any time, and a hand-over may just have closed the gate."""
+        while True:
+            match_gate = _UNDER_A_LEASE if self.spec.policy.leased else _FOR_EVERY_REGION
+            with contextlib.suppress(Unreachable, psycopg.Error):
+                await self._steer.fetch(match_gate)
+            await asyncio.sleep(BEAT_SECONDS)
 
     async def drained(self) -> bool:
         """Whether everything that has arrived is applied."""

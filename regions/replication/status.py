@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 
 from regions.deployment import ADMIN_ROLE, APP_ROLE, Deployment
 from regions.replication import health
+from regions.timetable import parse
 from regions.topology import CellSpec, read_leases
 
 PROBE_SECONDS = 2
@@ -46,10 +47,20 @@ def cell_status(deployment: Deployment, spec: CellSpec) -> dict[str, Any]:
         "name": spec.name,
         "mode": spec.mode.value,
         "policy": spec.policy.value,
+        **turn_document(spec),
         "writer": writer,
         "epoch": max((replica["epoch"] or 0 for replica in replicas), default=0),
         "replicas": replicas,
     }
+
+
+def turn_document(spec: CellSpec) -> dict[str, Any]:
+    """`timetable`, and `turn`: who should write by it now, and who is next; null without one."""
+    if not spec.timetable:
+        return {"timetable": None, "turn": None}
+    turn = parse(spec.timetable).at(datetime.now(UTC))
+    known = {"region": turn.region, "since": turn.since, "until": turn.until, "then": turn.then}
+    return {"timetable": spec.timetable, "turn": {**known, "reason": turn.reason}}
 
 
 def heard_until(deployment: Deployment, database: str, region: str) -> datetime | None:

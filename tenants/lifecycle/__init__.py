@@ -7,6 +7,7 @@ from tenants.lifecycle.issue_token import issue_token
 from tenants.lifecycle.move import move, preview_move
 from tenants.lifecycle.provision import provision
 from tenants.lifecycle.resume import resume
+from tenants.lifecycle.set_policy import set_policy
 from tenants.lifecycle.suspend import suspend
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "preview_move",
     "provision",
     "resume",
+    "set_policy",
     "suspend",
 ]

@@ -22,6 +22,7 @@ from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
 from tenants.lifecycle.claim import claim
 from tenants.lifecycle.register import forget_cell, register_cell
+from tenants.lifecycle.set_policy import checked_timetable
 from tenants.models import Spare, Tenant
 from tenants.placement import check_name, known_regions, parse_mode, parse_policy
 from tenants.seams import spec_for
@@ -36,12 +37,15 @@ def create_cell(
     mode: str,
     regions: Sequence[str],
     policy: str,
+    timetable: str | None = None,
     actor: str,
     progress: Progress,
 ) -> Cell:
-    """Raises InvalidRequest or UnknownRegion before anything is changed."""
+    """Raises InvalidRequest, InvalidTimetable or UnknownRegion before anything is changed."""
     check_name(name, "cell's name")
-    spec = CellSpec(name, parse_mode(mode), parse_policy(policy), known_regions(regions))
+    wanted, places = parse_policy(policy), known_regions(regions)
+    hours = checked_timetable(wanted, timetable, places)
+    spec = CellSpec(name, parse_mode(mode), wanted, places, hours)
     using = control_writer_alias()
     made = Cell.objects.using(using).filter(name=name).exclude(state=Cell.State.PROVISIONING)
     if made.exists():

@@ -72,7 +72,12 @@ def forget(tenant: Tenant, *, using: str) -> None:
 
 def register_cell(spec: CellSpec, *, actor: str, using: str) -> Cell:
     """A cell that has yet to be made. In the caller's transaction."""
-    cell = Cell(name=spec.name, mode=spec.mode.value, policy=spec.policy.value)
+    cell = Cell(
+        name=spec.name,
+        mode=spec.mode.value,
+        policy=spec.policy.value,
+        timetable=spec.timetable,
+    )
     cell.save(using=using, force_insert=True)
     for priority, region in enumerate(spec.regions):
         Replica(cell=cell, region_id=region, priority=priority).save(using=using, force_insert=True)

@@ -28,7 +28,16 @@ class CellAdmin(ReadOnlyAdmin):
     list_display = ("name", "mode", "policy_shown", "regions", "tenants", "spares", "state_shown")
     list_filter = ("mode", "policy", "state")
     search_fields = ("name",)
-    fields = ("name", "mode", "policy_shown", "regions", "database", "state_shown", "created_at")
+    fields = (
+        "name",
+        "mode",
+        "policy_shown",
+        "timetable",
+        "regions",
+        "database",
+        "state_shown",
+        "created_at",
+    )
     readonly_fields = ("policy_shown", "regions", "database", "state_shown")
     change_form_outer_before_template = "console/cell_panel.html"
     change_form_outer_after_template = "console/audit_trail.html"

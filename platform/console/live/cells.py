@@ -49,7 +49,7 @@ class ReplicaLive:
 
 @dataclass(frozen=True, slots=True)
 class CellLive:
-    """One cell. `problem` says why live facts are missing."""
+    """One cell. `problem` says why live facts are missing, `turn` what its timetable says."""
 
     name: str
     mode: str
@@ -59,6 +59,7 @@ class CellLive:
     replicas: tuple[ReplicaLive, ...]
     problem: str = ""
     compared: ComparedLive | None = None
+    turn: str = ""
 
     @property
     def leased(self) -> bool:
@@ -111,6 +112,7 @@ def read_cell(
         policy=spec.policy.value,
         writer=document.get("writer"),
         epoch=document.get("epoch"),
+        turn=(document.get("turn") or {}).get("reason", ""),
         replicas=tuple(
             ReplicaLive(
                 region=entry["region"],

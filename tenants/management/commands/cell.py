@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from regions.current import deployment
 from regions.models import Cell
 from regions.replication import status
-from regions.topology import WritePolicy
 from tenants import lifecycle
 from tenants.documents import cell_document
 from tenants.errors import InvalidRequest, ProvisioningFailed, TenantsError
@@ -17,18 +16,20 @@ from tenants.isolation.modes import isolation_of
 from tenants.management.actor import actor
 from tenants.management.commands.tenant import MODES
 from tenants.management.migrate import MigrateVerb
+from tenants.management.policy import POLICIES, PolicyVerb, add_timetable
 from tenants.management.verify import VerifyVerb
 from tenants.seams import find_cell, spec_for
 from tenants.spares import pool_documents, spares_in
 
 
-class Command(MigrateVerb, VerifyVerb):
+class Command(MigrateVerb, PolicyVerb, VerifyVerb):
     help = "Cells: make, look at, compare their replicas, migrate their tenants"
     platform_errors = (TenantsError, *MigrateVerb.platform_errors)
     verbs: ClassVar[Mapping[str, str]] = {
         "create": "make a cell: a database in each of its regions",
         "list": "all cells",
         "show": "one cell with its replicas as they are now",
+        "policy": "another write policy or timetable, while the cell is in use",
         "verify": "compare the replicas' rows, and repair what differs",
         "secure": "put in force again what keeps its tenants apart; after an upgrade",
         "pool": "spares, which make onboarding quick: show, fill or drain their pools",
@@ -39,18 +40,24 @@ class Command(MigrateVerb, VerifyVerb):
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("--mode", required=True, choices=MODES)
         parser.add_argument("--regions", required=True, help="comma-separated, its home first")
-        parser.add_argument(
-            "--policy", required=True, choices=[policy.value for policy in WritePolicy]
-        )
+        parser.add_argument("--policy", required=True, choices=POLICIES)
+        add_timetable(parser)
 
     def do_create(
-        self, name: str, mode: str, regions: str, policy: str, **options: Any
+        self,
+        name: str,
+        mode: str,
+        regions: str,
+        policy: str,
+        timetable: str | None,
+        **options: Any,
     ) -> dict[str, Any]:
         cell = lifecycle.create_cell(
             name,
             mode=mode,
             regions=[region.strip() for region in regions.split(",") if region.strip()],
             policy=policy,
+            timetable=timetable,
             actor=actor(),
             progress=self._step,
         )

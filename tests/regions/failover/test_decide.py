@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from regions.failover.decide import PREFERENCE_SECONDS, Action, Sight, decide, rest
+from regions.timetable import Turn
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 
 EU = CellSpec("eu", TenancyMode.SHARED, WritePolicy.ACTIVE_PASSIVE, ("eu-west", "eu-central"))
@@ -102,3 +104,41 @@ def test_every_decision_has_a_reason_that_is_a_sentence(sight: Sight) -> None:
     reason = decide(sight).reason
     assert reason[0].isupper()
     assert reason.endswith(".")
+
+
+NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
+SUN = replace(EU, policy=WritePolicy.FOLLOW_THE_SUN)
+TURN = Turn("eu-central", NINE, NINE + timedelta(hours=8), "eu-west")
+EARLIER, LATER = NINE - timedelta(hours=1), NINE + timedelta(hours=1)
+OVER = replace(IDLE, cell=SUN, held=True, turn=TURN, gained=EARLIER)
+
+
+def test_the_writer_hands_over_to_the_region_whose_turn_it_is_and_says_which_turn() -> None:
+    decision = decide(OVER)
+    assert (decision.action, decision.target) == (Action.HAND_OVER, "eu-central")
+    assert decision.reason == TURN.reason
+
+
+def test_a_hand_over_that_was_missed_is_caught_up_also_by_who_does_not_know_since_when() -> None:
+    assert decide(replace(OVER, gained=None)).action is Action.HAND_OVER
+
+
+def test_who_was_given_the_lease_in_anothers_turn_keeps_it_until_the_next() -> None:
+    assert decide(replace(OVER, gained=LATER)).action is Action.HOLD
+
+
+def test_a_hand_over_that_failed_is_not_tried_at_once_but_an_operators_wish_is() -> None:
+    failed = replace(OVER, patient=True)
+    assert decide(failed).action is Action.HOLD
+    assert decide(replace(failed, hand_over_to="eu-central")).action is Action.HAND_OVER
+
+
+def test_a_turn_of_a_region_without_a_replica_changes_nothing() -> None:
+    nowhere = replace(OVER, turn=replace(TURN, region="us-east"))
+    assert decide(nowhere).action is Action.HOLD
+
+
+def test_the_region_whose_turn_it_is_has_the_first_try_for_an_open_lease() -> None:
+    open_now = replace(IDLE, cell=SUN, turn=TURN, open_for=0.0)
+    assert decide(open_now).action is Action.WAIT
+    assert decide(replace(open_now, region="eu-central")).action is Action.ACQUIRE

@@ -1,0 +1,44 @@
+"""`manage.py cell policy`: another write policy, or another timetable, in use."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from regions.cli import VerbCommand
+from regions.timetable import GRAMMAR
+from regions.topology import WritePolicy
+from tenants.documents import cell_document
+from tenants.lifecycle.set_policy import set_policy
+from tenants.management.actor import actor
+from tenants.seams import find_cell
+
+POLICIES = [policy.value for policy in WritePolicy]
+
+
+def add_timetable(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--timetable",
+        metavar="TEXT",
+        help=f"for follow_the_sun: {GRAMMAR}, with commas between shifts",
+    )
+
+
+class PolicyVerb(VerbCommand):
+    """The verb `policy` of `cell`."""
+
+    def add_policy(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("--to", required=True, choices=POLICIES)
+        add_timetable(parser)
+
+    def do_policy(
+        self, name: str, to: str, timetable: str | None, **options: Any
+    ) -> dict[str, Any]:
+        set_policy(name, policy=to, timetable=timetable, actor=actor(), tell=self.progress)
+        return cell_document(find_cell(name))
+
+    def show_policy(self, document: dict[str, Any]) -> None:
+        self.stdout.write(f"{document['name']} is {document['policy']}.")
+        if document["turn"]:
+            self.stdout.write(document["turn"]["reason"])

@@ -1,0 +1,63 @@
+"""A cell changes its write policy while clients write: nothing they were told is lost."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from tests.fleet.conftest import Fleet
+from tests.fleet.test_story import Writer, eventually, post
+
+
+def whose_turn(region: str, other: str) -> str:
+    """A timetable by which it is this region's turn, for the next hours."""
+    now = datetime.now(UTC)
+    begins, ends = (now + timedelta(hours=hours) for hours in (-3, 9))
+    return f"{region} {begins:%H}:00 UTC, {other} {ends:%H}:00 UTC"
+
+
+def change(fleet: Fleet, cell: str, policy: str, *more: str) -> dict[str, Any]:
+    document: dict[str, Any] = fleet.json("cell", "policy", cell, "--to", policy, *more)
+    assert document["policy"] == policy
+    return document
+
+
+def test_each_policy_gives_way_to_each_other_under_load(fleet: Fleet) -> None:
+    tenant = fleet.json("tenant", "create", "sunny", "--mode", "dedicated", "--residency", "EU")
+    home, away = tenant["regions"]
+    cell = tenant["cell"]
+
+    def writer_is(region: str) -> bool:
+        return bool(fleet.json("cell", "show", cell)["writer"] == region)
+
+    eventually(lambda: writer_is(home))
+    with Writer(fleet, tenant) as writes:
+        change(fleet, cell, "active_active")
+        for region in (home, away):
+            door = fleet.region(region)["web"]
+            eventually(lambda at=door: post(fleet, tenant, "here", at=at).status_code == 201)
+        change(fleet, cell, "active_passive")
+        gates = fleet.json("cell", "show", cell)["replicas"]
+        assert sum(replica["writable"] for replica in gates) == 1
+        writer = fleet.json("cell", "show", cell)["writer"]
+        there = {home: away, away: home}
+        moved = change(
+            fleet, cell, "follow_the_sun", "--timetable", whose_turn(there[writer], writer)
+        )
+        assert moved["turn"]["region"] == there[writer]
+        eventually(lambda: writer_is(there[writer]))
+        refused = fleet.manage(
+            "cell", "policy", cell, "--to", "follow_the_sun",
+            "--timetable", f"{home} 08:00-17:00 UTC, {away} 16:00-08:00 UTC", check=False,
+        )  # fmt: skip
+        assert (refused.returncode, "Hours overlap" in refused.stderr) == (1, True)
+        change(fleet, cell, "follow_the_sun", "--timetable", whose_turn(writer, there[writer]))
+        eventually(lambda: writer_is(writer))
+        change(fleet, cell, "active_passive")
+    assert fleet.json("cell", "verify", cell)["equal"]
+    with psycopg.connect(fleet.json("cell", "show", cell)["replicas"][0]["dsn_admin"]) as admin:
+        kept = {title for (title,) in admin.execute("SELECT title FROM desk_ticket")}
+    assert [title for title, _ in writes.acknowledged if title not in kept] == []
+    fleet.manage("tenant", "erase", "sunny", "--yes")
