@@ -44,13 +44,14 @@ def sql_comment(slug: str, label: bytes = b"") -> bytes:
 
 
 def context_statement(key: bytes, tenant: UUID, schema: str, expiry: int) -> bytes:
-    """The statement that puts a transaction under a tenant. It yields exactly one result.
+    """The two statements that put a transaction under a tenant: settings, which are not planned.
 
-    It ends its line, so that PostgreSQL's error excerpts (`LINE 2: …`) never show the signature.
+    Each ends its line, so that PostgreSQL's error excerpts (`LINE 3: …`) never show the signature.
     """
-    quoted = search_path(schema).replace("'", "''")
-    context = sign_context(key, tenant, expiry)
-    return f"SELECT tenancy.enter('{context}', '{quoted}');\n".encode()
+    return (
+        f"SET LOCAL meridian.context = '{sign_context(key, tenant, expiry)}';\n"
+        f"SET LOCAL search_path = {search_path(schema)};\n"
+    ).encode()
 
 
 def search_path(schema: str) -> str:
@@ -80,10 +81,10 @@ def _cached_context(
 ) -> Prefix:
     text = context_statement(key, tenant, schema, slot * RENEW_SECONDS + LIFETIME_SECONDS)
     if statement_ms is None:
-        return Prefix(text, 1)
+        return Prefix(text, 2)
     # Within one message each statement has the time that was set before it began.
     limit = f"SET LOCAL statement_timeout = {statement_ms};\n".encode()
-    return Prefix(text + limit, 2)
+    return Prefix(text + limit, 3)
 
 
 @lru_cache(maxsize=4096)

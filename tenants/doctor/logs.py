@@ -28,18 +28,21 @@ _SAFE = {
     "debug_print_plan": ("off",),
     "auto_explain.log_min_duration": ("-1",),
 }
+# Later ones put `$1` in the place of what is set.
+_SAFE_BEFORE_18 = {"pg_stat_statements.track_utility": ("off",)}
 
 
 def check(application: Connection, where: str) -> Iterator[Finding]:
+    safe = _SAFE if application.info.server_version >= 180000 else _SAFE | _SAFE_BEFORE_18
     rows = application.execute(
-        "SELECT name, setting FROM pg_settings WHERE name = ANY (%s)", (list(_SAFE),)
+        "SELECT name, setting FROM pg_settings WHERE name = ANY (%s)", (list(safe),)
     )
     for name, value in rows.fetchall():
-        if value not in _SAFE[name]:
+        if value not in safe[name]:
             yield Finding(
                 NAME,
                 Severity.WARNING,
-                f"{name} is {value}: the server's log shows statements, with contexts and values.",
-                f"Set {name} = {_SAFE[name][0]}. A context in a log can be used for five minutes.",
+                f"{name} is {value}: the server keeps statements, with contexts and values.",
+                f"Set {name} = {safe[name][0]}. A context in a log can be used for five minutes.",
                 where,
             )

@@ -101,18 +101,6 @@ $body$;
 REVOKE ALL ON FUNCTION tenancy.current_tenant() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION tenancy.current_tenant() TO meridian_app, meridian_owner;
 
--- Puts the transaction under a tenant: what stands in front of each statement. Without a SET
--- clause of its own, so that what it sets outlives it. One call, whose arguments statement
--- statistics replace by numbers, and the application needs no right to set_config(), which could
--- change a setting for the session's next tenant in the midst of an innocent SELECT.
-CREATE OR REPLACE FUNCTION tenancy.enter(context text, path text) RETURNS boolean
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-AS $body$
-BEGIN
-    RETURN pg_catalog.set_config('meridian.context', context, true) IS NOT NULL
-       AND pg_catalog.set_config('search_path', path, true) IS NOT NULL;
-END
-$body$;
-
-REVOKE ALL ON FUNCTION tenancy.enter(text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION tenancy.enter(text, text) TO meridian_app, meridian_owner;
+-- What stands in front of each statement is SET LOCAL: no function that the application may call
+-- sets a context, in the midst of an innocent SELECT. An earlier version had one.
+DROP FUNCTION IF EXISTS tenancy.enter(text, text);

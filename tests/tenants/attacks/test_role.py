@@ -7,9 +7,11 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from django.db import transaction
 from psycopg import errors
 
 from tenants.backend.context import sign_context
+from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tests.tenants.attacks.conftest import genuine, prefix
 
@@ -141,7 +143,42 @@ def test_error_messages_do_not_show_the_signature(deployment, raw, shared_pair):
         raw(tenant).execute(
             prefix(deployment, tenant) + b"SELECT nothing_like_it FROM desk_customer"
         )
-    assert "tenancy" not in str(wrong.value)
+    assert "meridian.context" not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "set_config('meridian.context', '{0}', true)",
+        "set_config('MERIDIAN.context', '{0}', true)",
+        "pg_catalog.set_config('meridian.context', '{0}', true)",
+        "tenancy.enter('{0}', 'public')",
+    ],
+)
+def test_no_function_changes_the_context_in_the_midst_of_a_statement(
+    shared_pair: Pair, alone, deployment, call: str
+):
+    """Not even to a genuine one: what a statement sees is one tenant's."""
+    mine, other = shared_pair
+    session = alone(mine)
+    change = call.format(genuine(deployment, other))
+    refused = (errors.InsufficientPrivilege, errors.UndefinedFunction)
+    with pytest.raises(refused):
+        session.execute(f"SELECT name FROM desk_customer WHERE {change} IS NOT NULL")
+
+
+def test_a_transactions_own_settings_do_not_keep_the_next_context_out(pair: Pair, inject):
+    """Nothing that a tenant can tell the server's parser changes what the platform puts first."""
+    mine, _ = pair
+    with tenant_scope(mine), transaction.atomic():
+        for setting in (
+            "standard_conforming_strings = off",
+            "backslash_quote = on",
+            "search_path = nowhere",
+            "meridian.context = ''",
+        ):
+            inject(mine, f"SET LOCAL {setting}")
+        assert inject(mine, "SELECT count(*) FROM desk_customer") == [(1,)]
 
 
 def test_an_unknown_tenants_context_shows_nothing(pair: Pair, raw, deployment):

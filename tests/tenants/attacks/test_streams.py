@@ -211,4 +211,4 @@ def test_each_chunk_brings_a_context_of_its_own(pair: Pair, monkeypatch: pytest.
         assert len(list(rows)) == 1
     # Declared, the only row, and the empty chunk after it.
     assert len(sent) == 3
-    assert all(b"tenancy.enter" in text for text in sent)
+    assert all(b"meridian.context" in text for text in sent)
