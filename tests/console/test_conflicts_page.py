@@ -7,6 +7,7 @@ from uuid import uuid4
 from django.test import Client
 from django.urls import reverse
 
+from console.templatetags.console import facts, moment
 from regions.deployment import Deployment
 from tenants.models import AuditEntry
 from testkit.control import forget_maps
@@ -51,3 +52,9 @@ def test_a_viewer_is_refused_and_nothing_restores_by_a_link(
     assert viewer.post(path).status_code == 403
     assert operator.get(path).status_code == 405
     assert operator.get(reverse(PAGE, args=["console-acme"]), {"after": "?"}).status_code == 422
+
+
+def test_a_lost_zero_is_shown_and_times_are_told_to_the_second() -> None:
+    assert (facts(0), facts(False), facts(None)) == ("0", "False", "")
+    assert moment("2026-11-30T14:07:21.775546+01:00") == "2026-11-30 13:07:21"
+    assert moment(None) == "—"

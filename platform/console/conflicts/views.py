@@ -11,10 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
 from console.access import actor, effect, needs
+from console.conflicts.forms import ConflictFilter
 from console.pages import page
 from regions.cli import one_line
 from regions.errors import RegionsError
-from tenants.conflicts.entries import KINDS, Cursor, Wanted
+from tenants.conflicts.entries import Cursor, Wanted
 from tenants.errors import TenantsError
 from tenants.lifecycle.conflicts import restore_conflict, show_conflicts
 from tenants.models import Tenant
@@ -47,7 +48,7 @@ def tenant_conflicts(request: HttpRequest, slug: str) -> HttpResponse:
         status=UNPROCESSABLE if refused else 200,
         tenant=tenant,
         refused=refused,
-        kinds=KINDS,
+        filter=ConflictFilter(asked),
         asked=asked,
         **document,
     )

@@ -6,6 +6,7 @@ A badge always carries an icon and a word: colour alone never tells a state.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from django import template
 from django.utils.html import format_html
@@ -93,6 +94,14 @@ def measured(value: object, unit: str) -> str:
 
 
 @register.filter
+def moment(written: str | None) -> str:
+    """A time of a document, in UTC, to the second; an em dash when it is not known."""
+    if written is None:
+        return "—"
+    return f"{datetime.fromisoformat(written).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+@register.filter
 def unlocalized(value: float) -> str:
     """A coordinate: a plain number in every language."""
     return f"{value:g}"
@@ -108,7 +117,7 @@ def event_line(event: object) -> str:
 def facts(detail: object) -> str:
     """A JSON detail as one line of `key: value`."""
     if not isinstance(detail, Mapping):
-        return str(detail or "")
+        return "" if detail is None else str(detail)
     shown = (f"{key}: {_value(value)}" for key, value in detail.items() if value not in (None, ""))
     return " · ".join(shown)
 
