@@ -71,6 +71,16 @@ class RegionSite:
 
 
 @dataclass(frozen=True, slots=True)
+class Drills:
+    """`tool`: the command that breaks and heals things, with the words of `infra.fleet` (`python`
+    is the one that runs the drill). `synthetic`: patterns of slugs, of tenants made for drills."""
+
+    tool: tuple[str, ...]
+    synthetic: tuple[str, ...]
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Secrets:
     """Passwords by role, and the master key that all signing keys derive from."""
 
@@ -97,6 +107,7 @@ class Deployment:
     links: Mapping[tuple[str, str], Endpoint]
     secrets: Secrets
     lease_ttl_seconds: float
+    drills: Drills | None = None
 
     def region(self, name: str) -> RegionSite:
         """The named region's site. Raises UnknownRegion, naming those that exist."""
@@ -218,7 +229,14 @@ def parse(document: Mapping[str, Any], secrets: Mapping[str, Any], *, base: Path
             operator_password=secrets["operator_password"],
         ),
         lease_ttl_seconds=float(document["lease_ttl_seconds"]),
+        drills=_drills(document.get("drills"), base),
     )
+
+
+def _drills(entry: Mapping[str, Any] | None, base: Path) -> Drills | None:
+    if entry is None:
+        return None
+    return Drills(tuple(entry["tool"]), tuple(entry.get("synthetic", ())), base / "drills")
 
 
 def _file_store(entry: Mapping[str, str], base: Path) -> FileStore:

@@ -13,6 +13,8 @@ RegionsError
 ├── NotSettled           a replica did not catch up with another in time
 ├── RepairRunning        somebody repairs the cell already
 ├── CannotUpgrade        a database is of a version that this one cannot bring up to date
+├── UnknownScenario · UnknownDrill
+├── DrillRefused         a drill makes no sense here, or customers would notice; nothing was broken
 └── SwitchoverFailed     the writer could not be moved; nothing was changed
 """
 
@@ -70,6 +72,18 @@ class NoWriter(RegionsError):
 
 class SwitchoverFailed(RegionsError):
     """The writer could not be moved; nothing was changed."""
+
+
+class UnknownScenario(RegionsError):
+    """No drill is called so."""
+
+
+class UnknownDrill(RegionsError):
+    """No run of a drill has this name."""
+
+
+class DrillRefused(RegionsError):
+    """A drill makes no sense here, or customers would notice; nothing was broken."""
 
 
 class ReplicaDown(RegionsError):

@@ -161,6 +161,11 @@ def deployment_document(plan: Plan, *, through_wan: bool = True) -> dict[str, An
         "domain": "localhost",
         "lease_ttl_seconds": LEASE_TTL_SECONDS,
         "edge": _endpoint(plan.edge_port),
+        # Nobody's customers live here.
+        "drills": {
+            "tool": ["python", "-m", "infra.fleet"],
+            "synthetic": ["*"],
+        },
         "regions": [
             {
                 "name": region.name,

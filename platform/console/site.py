@@ -18,6 +18,7 @@ from console import dashboard
 from console.admins import places, plans, records, rollouts, tenants
 from console.admins.operators import GroupAdmin, OperatorAdmin
 from console.conflicts import views as conflicts
+from console.drills import views as drills
 from console.failover import views as failover
 from console.limits import views as limits
 from console.migrating import views as migrating
@@ -64,6 +65,15 @@ class ConsoleSite(UnfoldAdminSite):
             "plan/": ("new_plan", limits.edit_plan),
             "plan/<slug:name>/": ("plan", limits.edit_plan),
             "plan/<slug:name>/remove/": ("remove_plan", limits.remove_plan),
+            "drills/": ("drills", drills.index),
+            "drills/<slug:scenario>/": (
+                "drill_preview",
+                drills.either(drills.preview, drills.start),
+            ),
+            "drill/<slug:name>/": ("drill", drills.show),
+            "drill/<slug:name>/progress/": ("drill_progress", drills.progress),
+            "drill/<slug:name>/report/": ("drill_report", drills.report),
+            "drill/<slug:name>/halt/": ("halt_drill", drills.halt),
             "migration/<uuid:key>/": ("rollout", migrating.show),
             "migration/<uuid:key>/progress/": ("rollout_progress", migrating.progress),
             "cell/<slug:name>/live/": ("cell_live", places.cell_live),

@@ -101,6 +101,7 @@ UNFOLD_CONSOLE: dict[str, Any] = UNFOLD | {
                 "items": [
                     _item("Regions", "public", "regions_region_changelist", "regions.view_region"),
                     _item("Cells", "database", "regions_cell_changelist", "regions.view_cell"),
+                    _item("Drills", "bolt", "drills", "regions.view_region"),
                 ],
             },
             {

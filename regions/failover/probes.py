@@ -30,18 +30,22 @@ class Acknowledged:
 
 
 class Probes:
-    """Writes to one cell through the edge, one after the other, until the block ends."""
+    """Writes to one cell through the edge, one after the other, until the block ends; in several
+    lanes, so that a write which hangs does not hide that others go through again."""
 
-    def __init__(self, deployment: Deployment, spec: CellSpec) -> None:
+    def __init__(self, deployment: Deployment, spec: CellSpec, *, lanes: int = 1) -> None:
         self._deployment = deployment
         self._spec = spec
         self._acknowledged: list[Acknowledged] = []
-        self._refused = 0
+        self._refused: list[float] = []
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._write_forever, daemon=True)
+        self._threads = [
+            threading.Thread(target=self._write_forever, daemon=True) for _ in range(lanes)
+        ]
 
     def __enter__(self) -> Probes:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
@@ -51,12 +55,12 @@ class Probes:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    @property
-    def refused(self) -> int:
-        """How many probes were answered with an error, or not at all."""
-        return self._refused
+    def refused(self) -> list[float]:
+        """When probes were answered with an error, or not at all, in monotonic time."""
+        return list(self._refused)
 
     def acknowledged(self) -> list[Acknowledged]:
         return list(self._acknowledged)
@@ -97,10 +101,10 @@ class Probes:
         try:
             answer = client.post(url, json={"id": str(identity)})
         except httpx.HTTPError:
-            self._refused += 1
+            self._refused.append(time.monotonic())
             return
         if answer.status_code == httpx.codes.OK:
             region = answer.json()["region"]
             self._acknowledged.append(Acknowledged(identity, region, time.monotonic()))
         else:
-            self._refused += 1
+            self._refused.append(time.monotonic())

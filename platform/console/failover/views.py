@@ -8,12 +8,12 @@ from django.shortcuts import get_object_or_404, redirect
 from console.access import actor, needs
 from console.environment import here
 from console.failover.forms import FailoverForm
-from console.failover.preview import preview
 from console.live.snapshot import observatory
 from console.operations import queue
 from console.pages import page
 from console.specs import slugs_by_cell, topology
 from regions.current import deployment
+from regions.failover.preview import preview
 from regions.models import Region
 from regions.topology import read_leases
 

@@ -1,4 +1,4 @@
-"""What a failover of one region would do. Pure, so that it can be shown before it is done.
+"""What losing regions would do to each cell. Pure, so that it can be shown before it is done.
 
 The regions of a cell are the lawful ones by construction (a cell's database exists nowhere
 else), so the candidates are the cell's other regions, in its order of preference.
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from regions.topology import CellSpec, Lease, Topology
+from regions.topology import Lease, Topology
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The cell's writer goes from the region to `to`; `others` would be next."""
+    """The cell's writer goes to `to`; `others` would be next."""
 
     cell: str
     to: str
@@ -42,7 +42,7 @@ class Stays:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    region: str
+    lost: tuple[str, ...]
     moves: tuple[Move, ...]
     dark: tuple[Dark, ...]
     stays: tuple[Stays, ...]
@@ -59,12 +59,11 @@ class Preview:
 def preview(
     topology: Topology,
     leases: Mapping[str, Lease],
-    region: str,
-    *,
+    *lost: str,
     up: Collection[str],
     tenants: Mapping[str, Sequence[str]],
 ) -> Preview:
-    """Sort the cells that have a replica in `region` into those that move, go dark or stay.
+    """Sort the cells with a replica in a lost region into those that move, go dark or stay.
 
     `up` are the regions that answer now, `tenants` the slugs by cell.
     """
@@ -72,22 +71,23 @@ def preview(
     dark: list[Dark] = []
     stays: list[Stays] = []
     for spec in sorted(topology.cells.values(), key=lambda cell: cell.name):
-        if region not in spec.regions:
+        gone = [region for region in spec.regions if region in lost]
+        if not gone:
             continue
         slugs = tuple(tenants.get(spec.name, ()))
-        others = [other for other in spec.regions if other != region]
+        others = [other for other in spec.regions if other not in lost]
         alive = [other for other in others if other in up]
         lease = leases.get(spec.name)
-        if spec.policy.leased and lease is not None and lease.writer != region:
+        if spec.policy.leased and lease is not None and lease.writer not in lost:
             stays.append(Stays(spec.name, _stand_by_note(lease.writer, alive), slugs))
         elif not alive:
-            dark.append(Dark(spec.name, _dark_reason(spec, region, others), slugs))
+            dark.append(Dark(spec.name, _dark_reason(gone, others), slugs))
         elif spec.policy.leased:
             moves.append(Move(spec.name, alive[0], tuple(alive[1:]), slugs))
         else:
-            note = f"Written by {', '.join(alive)} all along; loses one of its writers."
+            note = f"Written by {', '.join(alive)} all along; loses {', '.join(gone)}."
             stays.append(Stays(spec.name, note, slugs))
-    return Preview(region, tuple(moves), tuple(dark), tuple(stays))
+    return Preview(lost, tuple(moves), tuple(dark), tuple(stays))
 
 
 def _stand_by_note(writer: str, alive: Sequence[str]) -> str:
@@ -97,7 +97,8 @@ def _stand_by_note(writer: str, alive: Sequence[str]) -> str:
     return f"Written in {writer}; loses its last standby."
 
 
-def _dark_reason(spec: CellSpec, region: str, others: Sequence[str]) -> str:
+def _dark_reason(gone: Sequence[str], others: Sequence[str]) -> str:
     if not others:
-        return f"{region} is the only region that its tenants' law allows."
+        only = f"{gone[0]} is the only region" if len(gone) == 1 else f"{', '.join(gone)} are all"
+        return f"{only} that its tenants' law allows."
     return f"Its other lawful regions do not answer: {', '.join(others)}."

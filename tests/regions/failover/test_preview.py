@@ -1,6 +1,6 @@
 """The preview of a failover: pure, shown before anything is done."""
 
-from console.failover.preview import preview
+from regions.failover.preview import preview
 from regions.topology import CellSpec, Lease, TenancyMode, Topology, WritePolicy
 
 ALL = {"eu-west", "eu-central", "us-east"}
