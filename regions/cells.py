@@ -26,8 +26,10 @@ from regions.topology import CellSpec
 
 Connection = psycopg.Connection[Any]
 
-# What one session of the application may spill to disk.
-TEMP_FILE_LIMIT = "2GB"
+# What each session of the application begins with. A sort of one tenant must not fill everybody's
+# disk: only an administrator may change that. The path is that of tenants without a schema of their
+# own, which is therefore sent with the others' statements only.
+APP_SETTINGS = {"temp_file_limit": "2GB", "search_path": "public, standin, pg_catalog"}
 
 
 @contextmanager
@@ -56,12 +58,14 @@ def prepare_region(deployment: Deployment, region: str) -> None:
                     sql.Literal(deployment.password(role)),
                 )
             )
-        # A sort of one tenant must not fill everybody's disk. Only an administrator may set it.
-        admin.execute(
-            sql.SQL("ALTER ROLE {} SET temp_file_limit = {}").format(
-                sql.Identifier(APP_ROLE), sql.Literal(TEMP_FILE_LIMIT)
+        for setting, values in APP_SETTINGS.items():
+            admin.execute(
+                sql.SQL("ALTER ROLE {} SET {} = {}").format(
+                    sql.Identifier(APP_ROLE),
+                    sql.Identifier(setting),
+                    sql.SQL(", ").join(map(sql.Literal, values.split(", "))),
+                )
             )
-        )
         agent = sql.Identifier(AGENT_ROLE)
         admin.execute(
             sql.SQL("GRANT SET ON PARAMETER session_replication_role TO {}").format(agent)

@@ -44,19 +44,21 @@ def sql_comment(slug: str, label: bytes = b"") -> bytes:
 
 
 def context_statement(key: bytes, tenant: UUID, schema: str, expiry: int) -> bytes:
-    """The two statements that put a transaction under a tenant: settings, which are not planned.
+    """What puts a transaction under a tenant: settings, which need no planning.
 
     Each ends its line, so that PostgreSQL's error excerpts (`LINE 3: …`) never show the signature.
     """
-    return (
-        f"SET LOCAL meridian.context = '{sign_context(key, tenant, expiry)}';\n"
-        f"SET LOCAL search_path = {search_path(schema)};\n"
-    ).encode()
+    context = f"SET LOCAL meridian.context = '{sign_context(key, tenant, expiry)}';\n"
+    return (context + _search_path(schema)).encode()
 
 
-def search_path(schema: str) -> str:
-    """The tenant's tables, then what stands in for functions that reach across tenants."""
-    return '"' + schema.replace('"', '""') + '", standin, pg_catalog'
+def _search_path(schema: str) -> str:
+    """The tenant's tables, then what stands in for functions that reach across tenants. Where a
+    tenant has no schema of its own, sessions begin with that (`regions.cells.APP_SETTINGS`)."""
+    if schema == "public":
+        return ""
+    name = schema.replace('"', '""')
+    return f'SET LOCAL search_path = "{name}", standin, pg_catalog;\n'
 
 
 def tenant_of(statement: str) -> UUID | None:
@@ -80,11 +82,10 @@ def _cached_context(
     key: bytes, tenant: UUID, schema: str, statement_ms: int | None, slot: int
 ) -> Prefix:
     text = context_statement(key, tenant, schema, slot * RENEW_SECONDS + LIFETIME_SECONDS)
-    if statement_ms is None:
-        return Prefix(text, 2)
-    # Within one message each statement has the time that was set before it began.
-    limit = f"SET LOCAL statement_timeout = {statement_ms};\n".encode()
-    return Prefix(text + limit, 3)
+    if statement_ms is not None:
+        # Within one message each statement has the time that was set before it began.
+        text += f"SET LOCAL statement_timeout = {statement_ms};\n".encode()
+    return Prefix(text, text.count(b"\n"))
 
 
 @lru_cache(maxsize=4096)

@@ -7,13 +7,12 @@ from typing import Any
 
 import psycopg
 
-from regions.cells import TEMP_FILE_LIMIT
+from regions.cells import APP_SETTINGS
 from regions.deployment import APP_ROLE
 from tenants.doctor.findings import Finding, Severity
 
 Connection = psycopg.Connection[Any]
 NAME = "role"
-BOUND = "temp_file_limit"
 
 _FLAGS = """
 SELECT rolsuper, rolbypassrls, rolcreatedb, rolcreaterole, rolreplication,
@@ -71,23 +70,24 @@ def check(administrator: Connection, where: str) -> Iterator[Finding]:
             )
     for group in groups or ():
         yield danger(f"is a member of {group}", f"REVOKE {group} FROM {APP_ROLE};")
-    if not any(setting.startswith(f"{BOUND}=") for setting in settings or ()):
-        yield Finding(
-            NAME,
-            Severity.WARNING,
-            f"What {APP_ROLE} spills to disk is not bounded: one tenant's sort can fill it.",
-            f"ALTER ROLE {APP_ROLE} SET {BOUND} = '{TEMP_FILE_LIMIT}';",
-            where,
-        )
-    for setting in settings or ():
-        if setting.startswith(f"{BOUND}="):
+    found = dict(setting.split("=", 1) for setting in settings or ())
+    for setting, value in APP_SETTINGS.items():
+        if setting not in found:
+            yield Finding(
+                NAME,
+                Severity.WARNING,
+                f"Sessions of {APP_ROLE} do not begin with {setting} = {value}.",
+                f"ALTER ROLE {APP_ROLE} SET {setting} = {value};",
+                where,
+            )
+    for setting, value in found.items():
+        if setting in APP_SETTINGS:
             continue
         yield Finding(
             NAME,
             Severity.WARNING,
-            f"Sessions of {APP_ROLE} begin with {setting}, for all tenants.",
-            f"ALTER ROLE {APP_ROLE} RESET {setting.partition('=')[0]}; unless an operator has set "
-            "it on purpose.",
+            f"Sessions of {APP_ROLE} begin with {setting} = {value}, for all tenants.",
+            f"ALTER ROLE {APP_ROLE} RESET {setting}; unless an operator has set it on purpose.",
             where,
         )
     bind = {"role": APP_ROLE}

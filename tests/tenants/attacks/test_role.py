@@ -13,7 +13,7 @@ from psycopg import errors
 from tenants.backend.context import sign_context
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
-from tests.tenants.attacks.conftest import genuine, prefix
+from tests.tenants.attacks.conftest import genuine, prefix, theirs
 
 Pair = tuple[TenantRecord, TenantRecord]
 NOT_GENUINE = "MTN01"
@@ -170,6 +170,7 @@ def test_no_function_changes_the_context_in_the_midst_of_a_statement(
 def test_a_transactions_own_settings_do_not_keep_the_next_context_out(pair: Pair, inject):
     """Nothing that a tenant can tell the server's parser changes what the platform puts first."""
     mine, _ = pair
+    table = theirs(mine, "desk_customer")
     with tenant_scope(mine), transaction.atomic():
         for setting in (
             "standard_conforming_strings = off",
@@ -178,7 +179,7 @@ def test_a_transactions_own_settings_do_not_keep_the_next_context_out(pair: Pair
             "meridian.context = ''",
         ):
             inject(mine, f"SET LOCAL {setting}")
-        assert inject(mine, "SELECT count(*) FROM desk_customer") == [(1,)]
+        assert inject(mine, f"SELECT count(*) FROM {table}") == [(1,)]
 
 
 def test_an_unknown_tenants_context_shows_nothing(pair: Pair, raw, deployment):

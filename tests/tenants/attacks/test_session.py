@@ -25,7 +25,8 @@ SELECT (SELECT array_agg(name || '=' || setting ORDER BY name) FROM pg_settings
        (SELECT array_agg(name) FROM pg_cursors WHERE is_holdable),
        (SELECT array_agg(channel) FROM pg_listening_channels() channel),
        current_user, session_user, current_setting('TimeZone'), current_setting('role'),
-       current_setting('standard_conforming_strings'), current_setting('client_encoding')
+       current_setting('standard_conforming_strings'), current_setting('client_encoding'),
+       current_setting('search_path')
 """
 
 

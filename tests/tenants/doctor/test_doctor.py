@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from regions import cells
-from regions.cells import TEMP_FILE_LIMIT
+from regions.cells import APP_SETTINGS
 from tenants.doctor import cache, settings
 from tenants.doctor.findings import Severity
 from tests.tenants.conftest import HOME
@@ -89,8 +89,13 @@ HARMS = {
     ),
     "a disk that one tenant can fill": (
         "ALTER ROLE meridian_app RESET temp_file_limit",
-        f"ALTER ROLE meridian_app SET temp_file_limit = '{TEMP_FILE_LIMIT}'",
-        "role", Severity.WARNING, "spills to disk",
+        f"ALTER ROLE meridian_app SET temp_file_limit = '{APP_SETTINGS['temp_file_limit']}'",
+        "role", Severity.WARNING, "temp_file_limit",
+    ),
+    "a path without the stand-ins": (
+        "ALTER ROLE meridian_app RESET search_path",
+        f"ALTER ROLE meridian_app SET search_path = {APP_SETTINGS['search_path']}",
+        "role", Severity.WARNING, "search_path",
     ),
     "a function that was given back": (
         "GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO PUBLIC",
