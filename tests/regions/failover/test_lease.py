@@ -135,6 +135,36 @@ class LeaseMachine(RuleBasedStateMachine):
             if CELL in renewed:
                 self.held[name] = renewed[CELL]
 
+    @rule(
+        name=st.sampled_from(REGIONS),
+        to=st.sampled_from(REGIONS),
+        lets_go=st.booleans(),
+        delays=st.lists(st.integers(0, 12), min_size=9, max_size=24),
+    )
+    def renew_while_others_try(self, name: str, to: str, lets_go: bool, delays: list[int]) -> None:
+        """A renewal on its way meets others' tries, and perhaps its own region's letting go."""
+        lease = self.held.get(name)
+        if lease is None or self.world.now >= lease.until:
+            return
+        self.world.delays = delays
+        others = [other for other in REGIONS if other != name]
+
+        async def at_once() -> list[dict[str, Held]]:
+            renewal = asyncio.create_task(self.leases[name].renew([lease]))
+            if lets_go:
+                self.held.pop(name)
+                await self.leases[name].release(lease, successor=to, reserved=TTL)
+            tries = [self.leases[other].acquire([CELL]) for other in others]
+            return [await renewal, *await asyncio.gather(*tries)]
+
+        renewed, *won = self.loop.run_until_complete(at_once())
+        self.world.delays = []
+        # What was let go, or lost, is not had again because an old renewal comes through.
+        if CELL in renewed and self.held.get(name) is lease:
+            self.held[name] = renewed[CELL]
+        for other, one in zip(others, won, strict=True):
+            self._keep(other, one)
+
     @rule(name=st.sampled_from(REGIONS), to=st.sampled_from(REGIONS))
     def release(self, name: str, to: str) -> None:
         lease = self.held.pop(name, None)
