@@ -16,6 +16,7 @@ from regions.topology import CellSpec
 PREFERENCE_SECONDS = 0.4  # how long each more preferred region has the first try, at least …
 PREFERENCE_TRIPS = 3.0  # … and in round trips: to look, to prepare, to propose
 MOST_DOUBLINGS = 3
+ASIDE_SECONDS = 10.0  # how long a region that stands aside leaves an open lease to the others
 
 
 class Action(StrEnum):
@@ -43,7 +44,8 @@ class Sight:
     or no majority). `trip`: how long the acceptors' majority takes to answer. `resting`: how long
     this region still lets others try, after a try that came to nothing. `turn`: who should write
     by the cell's timetable. `gained`: when this region got the lease from another (None: it had
-    it before). `patient`: a hand-over by the timetable has just failed.
+    it before). `patient`: a hand-over by the timetable has just failed. `aside`: regions that are
+    being worked on.
     """
 
     cell: CellSpec
@@ -59,6 +61,7 @@ class Sight:
     turn: Turn | None = None
     gained: datetime | None = None
     patient: bool = False
+    aside: frozenset[str] = frozenset()
     hand_over_to: str | None = None
     asked_to_take: bool = False
 
@@ -99,6 +102,8 @@ def _is_over(sight: Sight, turn: Turn) -> bool:
     during that turn keeps it until the next: an operator wanted it so, or the region was lost."""
     if turn.region == sight.region or turn.region not in sight.cell.regions:
         return False
+    if turn.region in sight.aside:
+        return False
     return sight.gained is None or sight.gained < turn.since
 
 
@@ -123,6 +128,8 @@ def _as_candidate(sight: Sight) -> Decision:
     wait = max(PREFERENCE_SECONDS, PREFERENCE_TRIPS * sight.trip)
     preferred = sorted(sight.cell.regions, key=lambda region: region != _due(sight))
     patience = wait * preferred.index(sight.region)
+    if sight.region in sight.aside and sight.open_for < patience + ASIDE_SECONDS:
+        return Decision(Action.WAIT, f"{sight.region} is being worked on: others may take {name}.")
     if sight.open_for < patience:
         return Decision(Action.WAIT, f"More preferred regions have the first try for {name}.")
     return Decision(Action.ACQUIRE, f"Nobody holds {name}.")

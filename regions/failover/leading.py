@@ -249,6 +249,7 @@ class Leader:
             successor=view.successor,
             turn=self._turns.of(spec),
             gained=gained if timetable == spec.timetable else None,
+            aside=view.aside,
             patient=now < self._patient_until.get(name, now),
             hand_over_to=asked.target if asked and asked.kind == "hand_over" else None,
             asked_to_take=bool(asked and asked.kind == "take" and asked.target == self._region),

@@ -32,7 +32,8 @@ STRAGGLERS = 0.05  # seconds that a majority waits for the rest
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What one acceptor says about one cell's lease. `live`: it has not ended by its clock."""
+    """What one acceptor says about one cell's lease. `live`: it has not ended by its clock.
+    `words`: when which region was said to stand aside, or not to any more."""
 
     cell: str
     promised: int
@@ -41,6 +42,7 @@ class Accepted:
     live: bool
     successor: str | None = None
     reserved: bool = False
+    words: Sequence[tuple[str, float, bool]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Held:
 @dataclass(frozen=True, slots=True)
 class View:
     """One cell's lease as a majority sees it; `holder` is None where nobody holds it, `last` is
-    who held it last."""
+    who held it last; who is `aside` leaves leases to others while there are any."""
 
     holder: str | None
     last: str | None
@@ -65,6 +67,7 @@ class View:
     open: bool
     answered: int
     successor: str | None
+    aside: frozenset[str] = frozenset()
 
 
 class Acceptor(Protocol):
@@ -94,8 +97,9 @@ class PostgresAcceptor:
     async def state(self, cells: Sequence[str]) -> list[Accepted]:
         self._vote.warm()
         rows = await self._look.fetch(
-            "SELECT cell, promised, holder, epoch, live, successor, reserved"
-            " FROM lease.state(%s::text[])",
+            "SELECT cell, promised, holder, epoch, live, successor, reserved,"
+            " (SELECT coalesce(jsonb_agg(jsonb_build_array(region, extract(epoch FROM at), aside)),"
+            " '[]') FROM lease.aside) FROM lease.state(%s::text[])",
             (list(cells),),
         )
         return [Accepted(*row) for row in rows]
@@ -272,6 +276,7 @@ class Leases:
             open=answered - others >= self.majority,
             answered=answered,
             successor=successor,
+            aside=standing_aside(word for accepted in seen for word in accepted.words),
         )
 
     def _next_ballot(self) -> int:
@@ -281,3 +286,11 @@ class Leases:
 
     def _learn(self, promised: Iterable[int]) -> None:
         self._round = max([self._round, *(ballot >> 8 for ballot in promised)])
+
+
+def standing_aside(words: Iterable[tuple[str, float, bool]]) -> frozenset[str]:
+    """Of each region the newest word counts."""
+    newest: dict[str, tuple[float, bool]] = {}
+    for region, at, aside in words:
+        newest[region] = max(newest.get(region, (at, aside)), (at, aside))
+    return frozenset(region for region, (_, aside) in newest.items() if aside)

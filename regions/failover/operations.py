@@ -1,4 +1,4 @@
-"""What operators do with writers: switchover, failover, evacuate, failback; each measured.
+"""What operators do with writers: switchover, failover, evacuate, drain, failback; each measured.
 
 An operation only asks: it leaves a request with a region's agent and watches. So two operators
 who press at once, or one who presses twice, do no harm: the lease decides.
@@ -14,14 +14,17 @@ from typing import Any
 from regions.deployment import Deployment
 from regions.errors import NoWriter, SwitchoverFailed
 from regions.failover.ask import ask_holder, await_gate, request
+from regions.failover.draining import Drained, carry_out
 from regions.failover.plan import Plan, already_elsewhere, plan_failover, unlawful, writer_of
 from regions.failover.probes import Probes
+from regions.replication.status import cell_status
 from regions.topology import CellSpec, Topology
 
 Progress = Callable[[str], None]
 
 WARM_UP_SECONDS = 0.3
 SETTLE_SECONDS = 0.3
+CONVERGED_SECONDS = 3.0  # heartbeats come once a second
 
 
 def failover(
@@ -78,21 +81,87 @@ def switchover(
 
 
 def evacuate(
-    deployment: Deployment, topology: Topology, region: str, *, actor: str, progress: Progress
+    deployment: Deployment,
+    plans: Sequence[Plan],
+    region: str,
+    *,
+    step: int | None = None,
+    actor: str,
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Switch every cell that `region` writes over to another of its regions; RPO 0."""
-    plans = plan_failover(deployment, topology, region)
-    return _summary(
-        region, _move_all(deployment, plans, forced=False, actor=actor, progress=progress)
-    )
+    """Switch over what `region` writes, as planned, `step` cells at a time; RPO 0. What could not
+    be moved is in the document, with the reason."""
+
+    def move(plan: Plan) -> dict[str, Any]:
+        return _move(deployment, plan, forced=False, actor=actor, progress=progress)
+
+    return _drained(region, plans, carry_out(plans, move, step=step))
+
+
+def failback_all(
+    deployment: Deployment,
+    plans: Sequence[Plan],
+    region: str,
+    *,
+    step: int | None = None,
+    patience: float,
+    actor: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Switch over to `region` what has its home there, each once it has caught up."""
+
+    def move(plan: Plan) -> dict[str, Any]:
+        await_converged(deployment, plan.spec, region, patience, progress)
+        return _move(deployment, plan, forced=False, actor=actor, progress=progress)
+
+    return _drained(region, plans, carry_out(plans, move, step=step))
 
 
 def failback(
-    deployment: Deployment, topology: Topology, cell: str, *, actor: str, progress: Progress
+    deployment: Deployment,
+    topology: Topology,
+    cell: str,
+    *,
+    patience: float,
+    actor: str,
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Switch a cell over to its home, the first of its regions."""
-    home = topology.cell(cell).regions[0]
+    """Switch a cell over to its home, the first of its regions, once that has caught up."""
+    spec = topology.cell(cell)
+    home = spec.regions[0]
+    if spec.policy.leased and writer_of(deployment, spec) not in (home, None):
+        await_converged(deployment, spec, home, patience, progress)
     return switchover(deployment, topology, cell, home, actor=actor, progress=progress)
+
+
+def await_converged(
+    deployment: Deployment, spec: CellSpec, region: str, patience: float, progress: Progress
+) -> None:
+    """Return when `region` has nearly all that the others wrote. Raises SwitchoverFailed."""
+    deadline = time.monotonic() + patience
+    told = ""
+    while (missing := _behind(deployment, spec, region)) is not None:
+        if time.monotonic() > deadline:
+            raise SwitchoverFailed(
+                f"{missing} It has not caught up within {patience:g} s; {spec.name} stays where it "
+                "is. Repeat the command, or --wait longer."
+            )
+        if not told:
+            told = missing
+            progress(f"{spec.name}: waiting: {missing}")
+        time.sleep(0.5)
+
+
+def _behind(deployment: Deployment, spec: CellSpec, region: str) -> str | None:
+    """What keeps it from taking over without a wait."""
+    replicas = cell_status(deployment, spec)["replicas"]
+    here = next(one for one in replicas if one["region"] == region)
+    if not here["up"]:
+        return f"{region} does not answer."
+    lag = here["lag_seconds"]
+    if lag is None:
+        return f"How far {region} is behind is not known."
+    return f"{region} is {lag:.0f} s behind." if lag > CONVERGED_SECONDS else None
 
 
 def _move_all(
@@ -191,4 +260,16 @@ def _summary(
         "events": [event for one in moved for event in one["events"]],
         "cells": moved,
         "already_elsewhere": list(already),
+    }
+
+
+def _drained(region: str, plans: Sequence[Plan], done: Drained) -> dict[str, Any]:
+    return {
+        **_summary(region, done.moved),
+        "failed": done.failed,
+        "left": done.left,
+        "remain": [
+            {"cell": plan.spec.name, "reason": plan.reason} for plan in plans if plan.target is None
+        ],
+        "refusal": done.refusal,
     }

@@ -92,7 +92,11 @@ def test_the_lever_asks_the_run_to_halt(operator: Client, drills: Folder) -> Non
     assert (drills.halt_asked or "").startswith("console:")
 
 
-def test_who_may_only_look_can_neither_start_nor_halt(viewer: Client, drills: Folder) -> None:
+def test_who_may_only_look_sees_no_tenants_and_can_neither_start_nor_halt(
+    viewer: Client, drills: Folder
+) -> None:
     assert viewer.get(URL).status_code == 200
+    for page in (f"{URL}kill-region/", f"/console/drill/{RUN}/", f"/console/drill/{RUN}/report/"):
+        assert viewer.get(page).status_code == 403
     assert viewer.post(f"{URL}kill-region/", {"confirm": "kill-region"}).status_code == 403
     assert viewer.post(f"/console/drill/{RUN}/halt/").status_code == 403

@@ -1,5 +1,6 @@
 """The pages of drills. Each answers with JSON to whoever asks for it (`Accept: application/json`).
 
+Previews and reports name tenants, so they take the permission to change regions, as starting does.
 A drill is carried out by a process of its own: the region of this web process may be what it
 breaks.
 """
@@ -45,7 +46,7 @@ def index(request: HttpRequest) -> HttpResponse:
     return page(request, "console/drills.html", title="Drills", **found)
 
 
-@needs("regions.view_region")
+@needs("regions.change_region")
 def preview(request: HttpRequest, scenario: str) -> HttpResponse:
     """Who would notice, before anything is broken."""
     return _preview(request, scenario, request.GET.get("cell") or None)
@@ -69,7 +70,7 @@ def start(request: HttpRequest, scenario: str) -> HttpResponse:
     return redirect("console:drill", name)
 
 
-@needs("regions.view_region")
+@needs("regions.change_region")
 def show(request: HttpRequest, name: str) -> HttpResponse:
     """One run: its timeline as it grows, then its report."""
     context = _run(name)
@@ -79,13 +80,13 @@ def show(request: HttpRequest, name: str) -> HttpResponse:
     return page(request, "console/drill.html", title=f"Drill {name}", **context)
 
 
-@needs("regions.view_region")
+@needs("regions.change_region")
 def progress(request: HttpRequest, name: str) -> HttpResponse:
     """The part of the page that is asked for until the run has ended."""
     return render(request, "console/drill_progress.html", _run(name))
 
 
-@needs("regions.view_region")
+@needs("regions.change_region")
 def report(request: HttpRequest, name: str) -> HttpResponse:
     """The report as a page that can be kept."""
     try:

@@ -1,18 +1,21 @@
-"""`manage.py region list|switchover|failover|evacuate|failback`: regions and writers."""
+"""`manage.py region VERB`: regions and writers."""
 
 from __future__ import annotations
 
 import getpass
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 from regions.cli import VerbCommand
 from regions.current import deployment
 from regions.deployment import Deployment
 from regions.failover import operations
-from regions.failover.plan import Plan, plan_failover
+from regions.failover.aside import aside_now, stand_aside
+from regions.failover.draining import plan_evacuation, plan_failback
+from regions.failover.plan import Plan, answers, plan_failover
 from regions.replication.status import cell_status
-from regions.topology import Topology, read_topology
+from regions.topology import Topology, read_leases, read_topology
 
 
 class Command(VerbCommand):
@@ -22,7 +25,9 @@ class Command(VerbCommand):
         "failover": "move every writer out of a region, alive or lost; prints RTO and RPO",
         "switchover": "move one cell's writer without losing a write",
         "evacuate": "switch over every cell that a region writes, without losing a write",
-        "failback": "switch a cell over to its home region",
+        "drain": "the same, some cells at a time; stops where one can't be moved",
+        "maintenance": "empty a region and have it stand aside until --end",
+        "failback": "switch a cell, or all of a region's, over to its home once that has caught up",
     }
 
     def add_failover(self, parser: ArgumentParser) -> None:
@@ -38,11 +43,27 @@ class Command(VerbCommand):
         parser.add_argument("region", help="the region that stops writing")
         _dry_run(parser)
 
+    def add_drain(self, parser: ArgumentParser) -> None:
+        self.add_evacuate(parser)
+        _step(parser, 10)
+
+    def add_maintenance(self, parser: ArgumentParser) -> None:
+        self.add_drain(parser)
+        parser.add_argument("--end", action="store_true", help="it takes leases again as usual")
+
     def add_failback(self, parser: ArgumentParser) -> None:
-        parser.add_argument("cell")
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("cell", nargs="?")
+        which.add_argument("--region", help="every cell whose home this is")
+        parser.add_argument(
+            "--wait", type=float, default=60, metavar="SECONDS", help="until it has caught up (60)"
+        )
+        _step(parser, None)
+        _dry_run(parser)
 
     def do_list(self) -> list[dict[str, Any]]:
         where, topology = world()
+        aside = aside_now(where)
         statuses = [cell_status(where, spec) for spec in topology.cells.values()]
         return [
             {
@@ -55,6 +76,7 @@ class Command(VerbCommand):
                     for replica in status["replicas"]
                     if replica["region"] == site.name
                 ),
+                "aside": site.name in aside,
                 "cells": [s["name"] for s in statuses if _holds(s, site.name)],
                 "writes": [s["name"] for s in statuses if _writes(s, site.name)],
             }
@@ -69,7 +91,7 @@ class Command(VerbCommand):
                     entry["name"],
                     entry["country"],
                     entry["jurisdiction"],
-                    "up" if entry["up"] else "DOWN",
+                    ("up" if entry["up"] else "DOWN") + (", aside" if entry["aside"] else ""),
                     ", ".join(entry["writes"]) or None,
                     ", ".join(entry["cells"]),
                 )
@@ -91,19 +113,60 @@ class Command(VerbCommand):
             where, topology, cell, to, actor=operator(), progress=self.progress
         )
 
-    def do_evacuate(self, region: str, dry_run: bool) -> dict[str, Any]:
+    def do_evacuate(self, region: str, dry_run: bool, step: int | None = None) -> dict[str, Any]:
         where, topology = world()
+        where.region(region)
+        leases = read_leases(where.map_dirs)
+        plans = plan_evacuation(topology, leases, region, _candidate(where))
         if dry_run:
-            return _preview(plan_failover(where, topology, region))
-        return operations.evacuate(
-            where, topology, region, actor=operator(), progress=self.progress
+            return _preview(plans)
+        return self._outcome(
+            operations.evacuate(
+                where, plans, region, step=step, actor=operator(), progress=self.progress
+            )
         )
 
-    def do_failback(self, cell: str) -> dict[str, Any]:
+    do_drain = do_evacuate
+
+    def do_maintenance(self, region: str, dry_run: bool, step: int, end: bool) -> dict[str, Any]:
+        where, _ = world()
+        if end and not dry_run:
+            stand_aside(where, region, False, by=operator())
+        elif not dry_run:
+            stand_aside(where, region, True, by=operator())
+            self.progress(f"{region} takes no lease that another region can have")
+        if not end:
+            return {**self.do_evacuate(region, dry_run, step), "aside": True}
+        return {**self.do_failback(None, region, 0.0, None, dry_run=True), "aside": dry_run}
+
+    def show_maintenance(self, document: dict[str, Any]) -> None:
+        self.show_failover(document)
+        if document["aside"] is False:
+            self.stdout.write(
+                "It takes leases again; `region failback --region` brings these home."
+            )
+
+    def do_failback(
+        self, cell: str | None, region: str | None, wait: float, step: int | None, dry_run: bool
+    ) -> dict[str, Any]:
         where, topology = world()
-        return operations.failback(where, topology, cell, actor=operator(), progress=self.progress)
+        home = where.region(region).name if region else topology.cell(cell or "").regions[0]
+        leases = read_leases(where.map_dirs)
+        plans = plan_failback(topology, leases, home, _candidate(where))
+        if dry_run:
+            return _preview([plan for plan in plans if cell in (None, plan.spec.name)])
+        how: dict[str, Any] = {"patience": wait, "actor": operator(), "progress": self.progress}
+        if cell is not None:
+            return operations.failback(where, topology, cell, **how)
+        return self._outcome(operations.failback_all(where, plans, home, step=step, **how))
+
+    def _outcome(self, document: dict[str, Any]) -> dict[str, Any]:
+        self.refusal = document.pop("refusal")
+        return document
 
     def show_failover(self, document: dict[str, Any]) -> None:
+        if not any(document.get(key, True) for key in ("cells", "remain", "failed", "left")):
+            self.stdout.write("Nothing to move.")
         for moved in document.get("cells", [document]):
             if "rto_seconds" not in moved:
                 self.stdout.write(
@@ -121,7 +184,14 @@ class Command(VerbCommand):
         for cell in document.get("dark", []):
             self.stdout.write(self.style.WARNING(f"{cell['cell']}: {cell['reason']}"))
 
-    show_switchover = show_evacuate = show_failback = show_failover
+        for cell in document.get("remain", []):
+            self.stdout.write(self.style.WARNING(f"{cell['cell']}: {cell['reason']}"))
+        for cell in document.get("failed", []):
+            self.stdout.write(self.style.ERROR(f"{cell['cell']}: {cell['reason']}"))
+        if left := document.get("left"):
+            self.stdout.write(f"Not tried: {', '.join(left)}")
+
+    show_switchover = show_evacuate = show_drain = show_failback = show_failover
 
 
 def world() -> tuple[Deployment, Topology]:
@@ -136,6 +206,29 @@ def operator() -> str:
 
 def _dry_run(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would move where")
+
+
+def _candidate(where: Deployment) -> Callable[[str], bool]:
+    """Whether a region may be given a lease now: it answers, and is not being worked on."""
+    aside = aside_now(where)
+    return lambda region: region not in aside and answers(where, region)
+
+
+def _step(parser: ArgumentParser, default: int | None) -> None:
+    parser.add_argument(
+        "--step",
+        type=_positive,
+        default=default,
+        metavar="N",
+        help=f"cells at a time ({default or 'all'})",
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def _preview(plans: list[Plan]) -> dict[str, Any]:

@@ -15,6 +15,14 @@ CREATE TABLE IF NOT EXISTS lease.acceptor (
     reserved_until timestamptz NOT NULL DEFAULT '-infinity'   -- … has the first try until then
 );
 
+-- Regions that are being worked on stand aside. The newest word that a majority has counts.
+CREATE TABLE IF NOT EXISTS lease.aside (
+    region text PRIMARY KEY,
+    aside boolean NOT NULL,
+    at timestamptz NOT NULL,
+    by text NOT NULL
+);
+
 -- What agents are asked to do with this region's leases, and what they did and why.
 CREATE TABLE IF NOT EXISTS lease.request (
     id uuid PRIMARY KEY,

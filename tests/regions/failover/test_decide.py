@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regions.failover.decide import PREFERENCE_SECONDS, Action, Sight, decide, rest
+from regions.failover.decide import ASIDE_SECONDS, PREFERENCE_SECONDS, Action, Sight, decide, rest
+from regions.failover.lease import standing_aside
 from regions.timetable import Turn
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 
@@ -142,3 +143,21 @@ def test_the_region_whose_turn_it_is_has_the_first_try_for_an_open_lease() -> No
     open_now = replace(IDLE, cell=SUN, turn=TURN, open_for=0.0)
     assert decide(open_now).action is Action.WAIT
     assert decide(replace(open_now, region="eu-central")).action is Action.ACQUIRE
+
+
+def test_a_region_that_is_worked_on_leaves_leases_to_others_as_long_as_there_are_any() -> None:
+    aside = replace(IDLE, aside=frozenset({"eu-west"}), open_for=1.0)
+    assert decide(aside).action is Action.WAIT
+    assert decide(replace(aside, open_for=ASIDE_SECONDS)).action is Action.ACQUIRE
+    assert decide(replace(aside, region="eu-central")).action is Action.ACQUIRE
+
+
+def test_nobody_hands_over_to_a_region_that_is_worked_on_because_it_is_its_turn() -> None:
+    assert decide(replace(OVER, aside=frozenset({"eu-central"}))).action is Action.HOLD
+
+
+@given(st.permutations([("a", 1.0, True), ("a", 2.0, False), ("b", 5.0, True), ("b", 3.0, False)]))
+def test_the_newest_word_about_a_region_counts_whoever_missed_it(
+    words: list[tuple[str, float, bool]],
+) -> None:
+    assert standing_aside(words) == {"b"}

@@ -1,0 +1,59 @@
+"""Has a region stand aside while it is worked on: known to a majority of the acceptors, so that
+every agent hears of it, whichever region is lost next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import psycopg
+
+from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
+from regions.errors import SwitchoverFailed
+from regions.failover.lease import standing_aside
+
+_SAY = """
+INSERT INTO lease.aside (region, aside, at, by) VALUES (%s, %s, to_timestamp(%s), %s)
+ON CONFLICT (region) DO UPDATE
+    SET aside = EXCLUDED.aside, at = EXCLUDED.at, by = EXCLUDED.by
+    WHERE aside.at < EXCLUDED.at
+"""
+_HEAR = "SELECT region, extract(epoch FROM at)::float8, aside FROM lease.aside"
+
+
+def stand_aside(deployment: Deployment, region: str, aside: bool, *, by: str) -> None:
+    """Say that it stands aside, or not any more. Safe to repeat. Raises UnknownRegion, or
+    SwitchoverFailed when no majority could be told."""
+    deployment.region(region)
+    at = time.time()
+    told = 0
+    for connection in _acceptors(deployment):
+        connection.execute(_SAY, (region, aside, at, by))
+        told += 1
+    if told <= len(deployment.regions) // 2:
+        raise SwitchoverFailed(
+            f"Only {told} of {len(deployment.regions)} regions could be told that {region} stands "
+            f"{'aside' if aside else 'aside no more'}: a majority is needed. Repeat the command."
+        )
+
+
+def aside_now(deployment: Deployment) -> frozenset[str]:
+    """Who stands aside, as those regions know that answer."""
+    words: list[tuple[str, float, bool]] = []
+    for connection in _acceptors(deployment):
+        words += connection.execute(_HEAR).fetchall()
+    return standing_aside(words)
+
+
+def _acceptors(deployment: Deployment) -> Iterator[psycopg.Connection[tuple[str, float, bool]]]:
+    """A connection to each region's that answers."""
+    for region in deployment.regions:
+        dsn = deployment.dsn(region, CONTROL_DATABASE, AGENT_ROLE)
+        try:
+            connection = psycopg.connect(
+                dsn, autocommit=True, connect_timeout=2, options="-c statement_timeout=2s"
+            )
+        except psycopg.Error:
+            continue
+        with connection:
+            yield connection
