@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ import psycopg
 
 from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
 from regions.errors import ResidencyDenied
+from regions.failover.aside import aside_now
 from regions.topology import CellSpec, Topology, read_leases
 
 
@@ -37,9 +38,11 @@ def plan_failover(
     *,
     to: str | None = None,
     reachable: Callable[[str], bool] | None = None,
+    aside: Collection[str] | None = None,
 ) -> list[Plan]:
     """What failing `region` over would move: candidates are lawful (the cell has a replica
-    there: rule B05), reachable, and in the cell's order of preference.
+    there: rule B05), reachable, and in the cell's order of preference; those that are being
+    worked on come last, because a dark cell is worse.
 
     Raises UnknownRegion, or ResidencyDenied if `to` may not hold a cell that has to move.
     """
@@ -48,6 +51,8 @@ def plan_failover(
         deployment.region(to)
     if reachable is None:
         reachable = partial(answers, deployment)
+    if aside is None:
+        aside = aside_now(deployment)
     plans = []
     for spec in topology.cells.values():
         if not spec.policy.leased or region not in spec.regions:
@@ -57,7 +62,8 @@ def plan_failover(
             continue
         if to is not None and to not in spec.regions:
             raise unlawful(spec, to)
-        wanted = [to] if to else [name for name in spec.regions if name != region]
+        others = [name for name in spec.regions if name != region]
+        wanted = [to] if to else sorted(others, key=lambda name: name in aside)
         target = next((name for name in wanted if reachable(name)), None)
         reason = (
             f"{target} is the preferred lawful region that answers."
