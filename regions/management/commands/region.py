@@ -165,7 +165,8 @@ class Command(VerbCommand):
         return document
 
     def show_failover(self, document: dict[str, Any]) -> None:
-        if not any(document.get(key, True) for key in ("cells", "remain", "failed", "left")):
+        others = ("already_elsewhere", "dark", "remain", "failed", "left")
+        if document.get("cells") == [] and not any(document.get(key) for key in others):
             self.stdout.write("Nothing to move.")
         for moved in document.get("cells", [document]):
             if "rto_seconds" not in moved:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from regions.errors import SwitchoverFailed
 from regions.failover.draining import carry_out, plan_evacuation, plan_failback
 from regions.failover.plan import Plan
+from regions.management.commands.region import Command
 from regions.topology import CellSpec, Lease, TenancyMode, Topology, WritePolicy
 
 REGIONS = ("eu-west", "eu-central", "us-east")
@@ -99,3 +101,13 @@ def test_evacuating_twice_is_evacuating_once_and_nothing_goes_where_it_may_not(
     assert {plan.spec.name for plan in again} == {
         plan.spec.name for plan in plans if plan.target is None
     }
+
+
+def test_where_nothing_moves_the_command_says_so() -> None:
+    for document, said in (
+        ({"cells": []}, "Nothing to move.\n"),
+        ({"cells": [], "failed": [{"cell": "a", "reason": "It is far."}]}, "a: It is far.\n"),
+    ):
+        out = io.StringIO()
+        Command(stdout=out, no_color=True).show_drain(document)
+        assert out.getvalue() == said
