@@ -93,17 +93,18 @@ def create_databases(deployment: Deployment, spec: CellSpec) -> None:
                 install.install_leases(admin)
 
 
-def connect_replicas(deployment: Deployment, spec: CellSpec) -> None:
-    """Every replica hears every other. All slots exist before anything is sent: no gap."""
+def connect_replicas(deployment: Deployment, spec: CellSpec, *, only: str | None = None) -> None:
+    """Every replica hears every other (`only`: it and the others each other). All slots exist
+    before anything is sent: no gap."""
     for sender in spec.regions:
         with administrator(deployment, sender, spec.database) as admin:
             for receiver in spec.regions:
-                if receiver != sender:
+                if receiver != sender and only in (None, sender, receiver):
                     transport.ensure_slot(admin, spec, to=receiver)
     for receiver in spec.regions:
         with administrator(deployment, receiver, spec.database) as admin:
             for sender in spec.regions:
-                if receiver != sender:
+                if receiver != sender and only in (None, sender, receiver):
                     transport.ensure_subscription(
                         admin, deployment, spec, sender=sender, receiver=receiver
                     )

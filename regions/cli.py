@@ -95,7 +95,7 @@ class PlatformCommand(BaseCommand):
 
 class VerbCommand(PlatformCommand):
     """`manage.py NOUN VERB …`: a verb is a pair of methods, `add_VERB(parser)` and `do_VERB`, with
-    `show_VERB(document)` to print for people what `do_VERB` returned."""
+    `show_VERB(document)` to print for people what `do_VERB` returned. A dash is `_` there."""
 
     verbs: ClassVar[Mapping[str, str]] = {}
 
@@ -103,13 +103,17 @@ class VerbCommand(PlatformCommand):
         subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
         for verb, help_text in self.verbs.items():
             sub = subparsers.add_parser(verb, help=help_text, description=help_text)
-            getattr(self, f"add_{verb}", lambda _: None)(sub)
+            getattr(self, f"add_{_method(verb)}", lambda _: None)(sub)
             sub.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, json: bool, **options: Any) -> None:
-        verb = options.pop("verb")
+        verb = _method(options.pop("verb"))
         do, show = getattr(self, f"do_{verb}"), getattr(self, f"show_{verb}", self.show)
         self._carry_out(do, show, as_json=json, options=options)
+
+
+def _method(verb: str) -> str:
+    return verb.replace("-", "_")
 
 
 def one_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ RegionsError
 ├── ReplicaDown          a replica that is needed for an answer does not answer
 ├── NotSettled           a replica did not catch up with another in time
 ├── RepairRunning        somebody repairs the cell already
+├── NotAlike             two replicas' tables are not the same
 ├── CannotUpgrade        a database is of a version that this one cannot bring up to date
 ├── UnknownScenario · UnknownDrill
 ├── DrillRefused         a drill makes no sense here, or customers would notice; nothing was broken
@@ -100,3 +101,7 @@ class RepairRunning(RegionsError):
 
 class CannotUpgrade(RegionsError):
     """A database is of a version that this one cannot bring up to date; it is as it was."""
+
+
+class NotAlike(RegionsError):
+    """Two replicas' tables are not the same, so that rows can't be copied as they are."""

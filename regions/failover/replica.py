@@ -118,9 +118,9 @@ class ReplicaWorker:
 
     async def beat(self) -> int:
         """Write a heartbeat; returns its number in the log."""
-        rows = await self._steer.fetch(housekeeping.BEAT, (self._node,))
-        self._beat_at = time.monotonic()
-        return int(rows[0][0])
+        ((beat, barred),) = await self._steer.fetch(housekeeping.BEAT, (self._node,))
+        self._beat_at = None if barred else time.monotonic()
+        return int(beat)
 
     async def _beat_forever(self) -> None:
         while True:

@@ -12,7 +12,7 @@ INSERT INTO fabric.change (origin, seq, xact, stamp, epoch, op, lead)
 SELECT %s, nextval('fabric.change_seq'), pg_current_xact_id(), fabric.next_stamp(), gate.epoch,
        'H', true
   FROM fabric.gate
-RETURNING seq
+RETURNING seq, (SELECT barred IS NOT NULL FROM fabric.gate)
 """
 
 BACKLOG = """

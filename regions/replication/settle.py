@@ -17,6 +17,7 @@ from regions.errors import NotSettled
 from regions.replication.housekeeping import BEAT
 
 Connection = psycopg.Connection[Any]
+Mark = tuple[int, int]
 
 PAUSE_SECONDS = 0.005
 
@@ -42,24 +43,37 @@ def settle(
     when it takes longer than `seconds`, or when a change of the tenant (None: anybody's) can't be
     applied: at once, or with `patient` when it still can't at the end."""
     deadline = time.monotonic() + seconds
-    marks = {}
-    for sender in senders:
-        node = sessions[sender].execute(_NODE).fetchone()
-        mark = sessions[sender].execute(BEAT, node).fetchone()
-        marks[sender] = (node[0] if node else 0, mark[0] if mark else 0)
+    marks = mark(sessions, senders)
     for receiver in receivers:
         session = sessions[receiver]
-        for sender, (node, mark) in marks.items():
-            while sender != receiver and not _heard(session, node, mark):
-                if time.monotonic() > deadline:
-                    raise NotSettled(f"cell {cell!r} in {receiver} does not catch up with {sender}")
-                time.sleep(PAUSE_SECONDS)
+        wait_heard(session, marks, cell=cell, receiver=receiver, deadline=deadline)
         while parked := _parked(session, tenant):
             if not patient or time.monotonic() > deadline:
                 raise NotSettled(
                     f"cell {cell!r} in {receiver} has {parked} changes of the tenant that can't "
                     "be applied"
                 )
+            time.sleep(PAUSE_SECONDS)
+
+
+def mark(sessions: Mapping[str, Connection], senders: Collection[str]) -> dict[str, Mark]:
+    """A heartbeat of each sender: (its number in stamps, the heartbeat's number in its log)."""
+    marks = {}
+    for sender in senders:
+        node = sessions[sender].execute(_NODE).fetchone()
+        beat = sessions[sender].execute(BEAT, node).fetchone()
+        marks[sender] = (node[0] if node else 0, beat[0] if beat else 0)
+    return marks
+
+
+def wait_heard(
+    session: Connection, marks: Mapping[str, Mark], *, cell: str, receiver: str, deadline: float
+) -> None:
+    """Until `receiver` has applied the others' heartbeats. Raises NotSettled after `deadline`."""
+    for sender, (node, beat) in marks.items():
+        while sender != receiver and not _heard(session, node, beat):
+            if time.monotonic() > deadline:
+                raise NotSettled(f"cell {cell!r} in {receiver} does not catch up with {sender}")
             time.sleep(PAUSE_SECONDS)
 
 

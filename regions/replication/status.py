@@ -15,7 +15,7 @@ from regions.topology import CellSpec, read_leases
 
 PROBE_SECONDS = 2
 
-_GATE = "SELECT clock_timestamp() < valid_until, epoch FROM fabric.gate"
+_GATE = "SELECT fabric.may_write(), epoch, barred FROM fabric.gate"
 
 
 _HEARD = """
@@ -85,6 +85,7 @@ def _replica(
         "up": False,
         "writable": False,
         "epoch": None,
+        "barred": None,
         "lag_seconds": None,
         "lag": [],
         "dead_letters": None,
@@ -106,6 +107,7 @@ def _replica(
         "up": True,
         "writable": gate[0],
         "epoch": gate[1],
+        "barred": gate[2],
         "dead_letters": known["dead_letters"],
         "conflicts": known["conflicts"],
         "verified": known["verified"],

@@ -18,6 +18,8 @@ from regions.topology import CellSpec
 
 Connection = psycopg.Connection[Any]
 
+DROP_ATTEMPTS = 20
+
 
 def role_name(cell: str) -> str:
     """The role that peers replicate this cell with."""
@@ -109,18 +111,52 @@ def drop_subscriptions(admin: Connection) -> None:
         " WHERE datname = current_database()"
     ).fetchall()
     for (name,) in rows:
-        subscription = sql.Identifier(name)
-        admin.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(subscription))
-        admin.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(subscription))
-        admin.execute(sql.SQL("DROP SUBSCRIPTION {}").format(subscription))
+        _drop_subscription(admin, name)
 
 
 def drop_slots(admin: Connection) -> None:
     """This database keeps nothing for anybody. Call it once nobody subscribes any more."""
     slots = admin.execute(
-        "SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = current_database()"
+        "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
     ).fetchall()
-    for slot, pid in slots:
-        if pid is not None:
-            admin.execute("SELECT pg_terminate_backend(%s, 2000)", (pid,))
-        admin.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
+    for (slot,) in slots:
+        _drop_slot(admin, slot)
+
+
+def part(admin: Connection, deployment: Deployment, spec: CellSpec, *, gone: str) -> None:
+    """This replica neither hears from the one in `gone` nor keeps anything for it."""
+    name = subscription_name(spec, gone)
+    known = admin.execute(
+        "SELECT 1 FROM pg_subscription JOIN pg_database d ON d.oid = subdbid"
+        " WHERE subname = %s AND datname = current_database()",
+        (name,),
+    )
+    if known.fetchone() is not None:
+        _drop_subscription(admin, name)
+    slot = slot_name(spec, gone)
+    if admin.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", (slot,)).fetchone():
+        _drop_slot(admin, slot)
+    admin.execute("DELETE FROM fabric.watermark WHERE origin = %s", (deployment.region(gone).node,))
+
+
+def _drop_subscription(admin: Connection, name: str) -> None:
+    subscription = sql.Identifier(name)
+    admin.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(subscription))
+    admin.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(subscription))
+    admin.execute(sql.SQL("DROP SUBSCRIPTION {}").format(subscription))
+
+
+def _drop_slot(admin: Connection, slot: str) -> None:
+    """Whoever reads it is sent away, and may be back before it is dropped."""
+    for _ in range(DROP_ATTEMPTS):
+        admin.execute(
+            "SELECT pg_terminate_backend(active_pid, 2000) FROM pg_replication_slots"
+            " WHERE slot_name = %s AND active_pid IS NOT NULL",
+            (slot,),
+        )
+        try:
+            admin.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
+        except psycopg.errors.ObjectInUse:
+            continue
+        return
+    admin.execute("SELECT pg_drop_replication_slot(%s)", (slot,))

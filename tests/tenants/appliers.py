@@ -50,7 +50,7 @@ async def _work(
             for name, mode, policy, regions in rows:
                 spec = CellSpec(name, TenancyMode(mode), WritePolicy(policy), tuple(regions))
                 wanted |= {(name, region): spec for region in regions}
-            for place in running.keys() - wanted.keys():
+            for place in [p for p in running if running[p][0].spec != wanted.get(p)]:
                 await _end(*running.pop(place))
             for place in wanted.keys() - running.keys():
                 worker = ReplicaWorker(deployment, place[1], wanted[place])

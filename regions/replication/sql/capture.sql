@@ -19,13 +19,13 @@ DECLARE
     here fabric.member;
 BEGIN
     SELECT * INTO gate FROM fabric.gate;
-    IF clock_timestamp() < gate.valid_until THEN
+    IF clock_timestamp() < gate.valid_until AND gate.barred IS NULL THEN
         RETURN gate.epoch;
     END IF;
     SELECT * INTO here FROM fabric.member;
     RAISE EXCEPTION 'cell % may not be written in region % now', here.cell, here.region
-        USING ERRCODE = 'MDF01',
-              HINT = 'Another region holds its lease, or none does: send the write to the edge.';
+        USING ERRCODE = 'MDF01', HINT = coalesce('This replica ' || gate.barred,
+              'Another region holds its lease, or none does') || ': send the write to the edge.';
 END $$;
 
 -- At commit: whoever slept past the lease's end does not commit.
@@ -269,7 +269,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION fabric.may_write() RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT clock_timestamp() < valid_until FROM fabric.gate
+    SELECT clock_timestamp() < valid_until AND barred IS NULL FROM fabric.gate
 $$;
 
 CREATE OR REPLACE FUNCTION fabric.write_probe(probe uuid) RETURNS text

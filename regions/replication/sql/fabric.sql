@@ -26,6 +26,8 @@ CREATE TABLE IF NOT EXISTS fabric.gate (
     valid_until timestamptz NOT NULL DEFAULT '-infinity'
 );
 INSERT INTO fabric.gate DEFAULT VALUES ON CONFLICT DO NOTHING;
+-- Why nobody may write here at all, whoever holds the lease: it is being seeded, or taken away.
+ALTER TABLE fabric.gate ADD COLUMN IF NOT EXISTS barred text;
 
 CREATE SEQUENCE IF NOT EXISTS fabric.clock MINVALUE 0 START 0;   -- newest microsecond seen
 CREATE SEQUENCE IF NOT EXISTS fabric.change_seq;

@@ -14,6 +14,7 @@ from tenants.documents import cell_document
 from tenants.errors import InvalidRequest, ProvisioningFailed, TenantsError
 from tenants.isolation.modes import isolation_of
 from tenants.management.actor import actor
+from tenants.management.cell_regions import RegionVerbs
 from tenants.management.commands.tenant import MODES
 from tenants.management.migrate import MigrateVerb
 from tenants.management.policy import POLICIES, PolicyVerb, add_timetable
@@ -22,7 +23,7 @@ from tenants.seams import find_cell, spec_for
 from tenants.spares import pool_documents, spares_in
 
 
-class Command(MigrateVerb, PolicyVerb, VerifyVerb):
+class Command(MigrateVerb, PolicyVerb, RegionVerbs, VerifyVerb):
     help = "Cells: make, look at, compare their replicas, migrate their tenants"
     platform_errors = (TenantsError, *MigrateVerb.platform_errors)
     verbs: ClassVar[Mapping[str, str]] = {
@@ -30,6 +31,8 @@ class Command(MigrateVerb, PolicyVerb, VerifyVerb):
         "list": "all cells",
         "show": "one cell with its replicas as they are now",
         "policy": "another write policy or timetable, while the cell is in use",
+        "add-region": "a replica in one more region, while the cell is in use",
+        "remove-region": "one replica less, when the others have all that is in it",
         "verify": "compare the replicas' rows, and repair what differs",
         "secure": "put in force again what keeps its tenants apart; after an upgrade",
         "pool": "spares, which make onboarding quick: show, fill or drain their pools",
@@ -130,6 +133,3 @@ class Command(MigrateVerb, PolicyVerb, VerifyVerb):
     def show_pool(self, document: list[dict[str, Any]]) -> None:
         columns = ("pool", "wanted", "ready", "making", "broken", "waiting", "outdated")
         self.table(columns, ([entry[name] for name in columns] for entry in document))
-
-    def _step(self, step: str, percent: int) -> None:
-        self.progress(f"{percent:3d} % {step}")

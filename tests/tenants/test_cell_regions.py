@@ -1,0 +1,73 @@
+"""`cell add-region` and `cell remove-region`: asked of the law first, in every tenancy mode."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from desk.models import Ticket
+from regions import cells
+from regions.deployment import Deployment
+from regions.models import Replica
+from tenants.context import tenant_scope
+from tenants.databases import cell_alias, pinned_to
+from tenants.lifecycle import create_cell
+from tenants.models import AuditEntry
+from tenants.seams import record_for
+from tests.tenants.appliers import applying
+from tests.tenants.conftest import EU, HOME, MODES, onboard, silent
+from tests.tenants.moves import database, fill
+
+AWAY = next(region for region in EU if region != HOME)
+
+
+@pytest.fixture(scope="module")
+def followed(control: Deployment) -> Iterator[None]:
+    with applying(control, HOME, "rg-"):
+        yield
+
+
+def cell(*arguments: str) -> Any:
+    out = io.StringIO()
+    call_command("cell", *arguments, "--json", stdout=out, stderr=io.StringIO())
+    return json.loads(out.getvalue())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_cell_in_use_gets_a_region_and_loses_it_again(
+    deployment: Deployment, followed: None, mode: str
+) -> None:
+    name = f"rg-{mode}"
+    create_cell(name, mode=mode, regions=[HOME], policy="active_active", actor="test",
+                progress=silent)  # fmt: skip
+    tenant = record_for(onboard(f"rg{mode}", mode, cell=name))
+    fill(tenant)
+    for region, reason in (
+        ("us-east", "R0"), (HOME, "has a replica in eu-west already"), ("mars", "No region")
+    ):  # fmt: skip
+        with pytest.raises(CommandError, match=reason):
+            cell("add-region", name, region)
+    with cells.administrator(deployment, "us-east") as admin:
+        assert not cells._database_exists(admin, database(name))
+
+    assert cell("add-region", name, AWAY)["regions"] == [HOME, AWAY]
+    verdict = cell("verify", name)
+    assert (verdict["equal"], verdict["rows"] > 100) == (True, True)
+    with tenant_scope(tenant), pinned_to(cell_alias(name, region=AWAY)):
+        written = Ticket.objects.create(title="from the new region")
+
+    with pytest.raises(CommandError, match="is the home of cell"):
+        cell("remove-region", name, HOME)
+    assert cell("remove-region", name, AWAY)["regions"] == [HOME]
+    with tenant_scope(tenant):
+        assert Ticket.objects.get(pk=written.pk).title == "from the new region"
+    with cells.administrator(deployment, AWAY) as admin:
+        assert not cells._database_exists(admin, database(name))
+    assert list(Replica.objects.filter(cell=name).values_list("region_id", flat=True)) == [HOME]
+    done = AuditEntry.objects.filter(subject=name).order_by("at").values_list("verb", flat=True)
+    assert [verb for verb in done if "region" in verb] == ["add_region", "remove_region"]
