@@ -34,10 +34,11 @@ APP_SETTINGS = {"temp_file_limit": "2GB", "search_path": "public, standin, pg_ca
 
 @contextmanager
 def administrator(
-    deployment: Deployment, region: str, database: str = "postgres"
+    deployment: Deployment, region: str, database: str = "postgres", *, seen_from: str | None = None
 ) -> Iterator[Connection]:
-    """An autocommitting administrator's connection."""
-    dsn = deployment.dsn(region, database, ADMIN_ROLE)
+    """An autocommitting administrator's connection, made in region `seen_from` (None: on the
+    spot)."""
+    dsn = deployment.dsn(region, database, ADMIN_ROLE, seen_from=seen_from)
     with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
         yield connection
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import time
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -144,7 +145,9 @@ class Agent:
             if name in self._workers:
                 self._workers[name][0].spec = spec
                 continue
-            worker = ReplicaWorker(self.deployment, self.region, spec)
+            worker = ReplicaWorker(
+                self.deployment, self.region, spec, tell=partial(self._journal.reseed, name)
+            )
             work = asyncio.gather(worker.run(), worker.match_gate_forever())
             self._workers[name] = (worker, work)
 

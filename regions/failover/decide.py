@@ -25,6 +25,7 @@ class Action(StrEnum):
     ACQUIRE = "acquire"
     HAND_OVER = "hand over"
     STEP_DOWN = "step down"
+    RESEED = "reseed"
 
 
 @dataclass(frozen=True, slots=True)

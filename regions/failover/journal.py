@@ -9,7 +9,7 @@ from uuid import UUID
 
 import psycopg
 
-from regions.failover.decide import Decision
+from regions.failover.decide import Action, Decision
 from regions.failover.link import Link, Unreachable
 
 log = logging.getLogger("meridian.agent")
@@ -62,6 +62,10 @@ class Journal:
                     (self._region, cell, decision.action, decision.reason, epoch),
                 ),
             )
+
+    async def reseed(self, cell: str, reason: str) -> None:
+        """The same for a replica that is seeded again."""
+        await self.event(cell, Decision(Action.RESEED, reason))
 
     def say(self, about: str, sentence: str) -> bool:
         """Log a sentence unless it was the last one said about this."""

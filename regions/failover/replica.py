@@ -16,6 +16,7 @@ import psycopg
 
 from regions.deployment import AGENT_ROLE, Deployment
 from regions.failover.link import Link, Unreachable
+from regions.failover.reseeding import Reseeder, Tell
 from regions.failover.verifying import Verifier
 from regions.replication import apply, health, housekeeping, letters
 from regions.replication.session import Session, open_session
@@ -39,7 +40,10 @@ UPDATE fabric.gate SET valid_until = '-infinity' WHERE valid_until = 'infinity'
 class ReplicaWorker:
     """Runs until cancelled."""
 
-    def __init__(self, deployment: Deployment, region: str, spec: CellSpec) -> None:
+    def __init__(
+        self, deployment: Deployment, region: str, spec: CellSpec, *, tell: Tell | None = None
+    ) -> None:
+        """`tell` is told what operators should know of."""
         self.spec = spec
         self._deployment = deployment
         self._node = deployment.region(region).node
@@ -48,6 +52,7 @@ class ReplicaWorker:
         self._origins = [deployment.region(name).node for name in spec.regions if name != region]
         self._watch = Link(f"{spec.name} in {region}", self._dsn, timeout=2.0)
         self._verifier = Verifier(deployment, region, spec, self._watch)
+        self._reseeder = Reseeder(deployment, region, spec, self._watch, tell)
         self._beat_at: float | None = None
         self.handing_over = False
 
@@ -57,11 +62,17 @@ class ReplicaWorker:
         return self._beat_at is not None and time.monotonic() - self._beat_at < 3 * BEAT_SECONDS
 
     async def run(self) -> None:
-        await asyncio.gather(self._beat_forever(), self._apply_forever(), self._verifier.run())
+        await asyncio.gather(
+            self._beat_forever(),
+            self._apply_forever(),
+            self._verifier.run(),
+            self._reseeder.run(),
+        )
 
     async def close(self) -> None:
         await self._steer.close()
         await self._watch.close()
+        await self._reseeder.close()
 
     async def open_gate(self, epoch: int, until: datetime) -> None:
         """Let transactions commit until `until`, a time on this database server's clock; not while

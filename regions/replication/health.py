@@ -4,6 +4,7 @@ At a receiver, `from` each origin: `seconds` since the newest change or heartbea
 (origins beat once a second; both clocks are in it), `rows` and `bytes` that have arrived and are
 not applied. At a sender, `to` each peer: `bytes` of its log that the peer has not confirmed. That
 log is the server's, so other cells' changes in between count too: never less than the truth.
+`reseeding`: the origins whose slot was lost, until this replica has again what they wrote.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ SELECT jsonb_build_object(
                       coalesce(sum(pg_column_size(c.rows)), 0) AS bytes
                  FROM fabric.change c WHERE c.origin = w.origin AND c.arrival > w.arrival
                ) AS waiting),
+    'reseeding', (
+        SELECT coalesce(jsonb_agg(region ORDER BY region), '[]')
+          FROM fabric.watermark WHERE gap IS NOT NULL),
     'slots', (
         SELECT coalesce(jsonb_object_agg(slot_name, pg_wal_lsn_diff(
                    pg_current_wal_lsn(), confirmed_flush_lsn)), '{}')

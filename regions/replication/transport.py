@@ -125,7 +125,14 @@ def drop_slots(admin: Connection) -> None:
 
 def part(admin: Connection, deployment: Deployment, spec: CellSpec, *, gone: str) -> None:
     """This replica neither hears from the one in `gone` nor keeps anything for it."""
-    name = subscription_name(spec, gone)
+    unsubscribe(admin, spec, sender=gone)
+    discard_slot(admin, spec, to=gone)
+    admin.execute("DELETE FROM fabric.watermark WHERE origin = %s", (deployment.region(gone).node,))
+
+
+def unsubscribe(admin: Connection, spec: CellSpec, *, sender: str) -> None:
+    """This replica does not hear the sender any more. The slot is dropped where it is."""
+    name = subscription_name(spec, sender)
     known = admin.execute(
         "SELECT 1 FROM pg_subscription JOIN pg_database d ON d.oid = subdbid"
         " WHERE subname = %s AND datname = current_database()",
@@ -133,10 +140,14 @@ def part(admin: Connection, deployment: Deployment, spec: CellSpec, *, gone: str
     )
     if known.fetchone() is not None:
         _drop_subscription(admin, name)
-    slot = slot_name(spec, gone)
-    if admin.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", (slot,)).fetchone():
+
+
+def discard_slot(admin: Connection, spec: CellSpec, *, to: str) -> None:
+    """This replica keeps nothing for the one in `to`."""
+    slot = slot_name(spec, to)
+    known = admin.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", (slot,))
+    if known.fetchone() is not None:
         _drop_slot(admin, slot)
-    admin.execute("DELETE FROM fabric.watermark WHERE origin = %s", (deployment.region(gone).node,))
 
 
 def _drop_subscription(admin: Connection, name: str) -> None:

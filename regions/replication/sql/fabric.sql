@@ -97,6 +97,8 @@ CREATE TABLE IF NOT EXISTS fabric.watermark (
     stamp bigint NOT NULL DEFAULT 0,
     at timestamptz
 );
+-- Since when this replica may lack what the origin had written: its slot there was lost.
+ALTER TABLE fabric.watermark ADD COLUMN IF NOT EXISTS gap timestamptz;
 
 -- A row outside of its table is an hstore: each column's text by its name. `pk` are the key's texts.
 CREATE TABLE IF NOT EXISTS fabric.tombstone (

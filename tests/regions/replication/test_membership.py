@@ -82,7 +82,7 @@ def test_what_was_deleted_or_could_not_be_applied_is_known_to_the_new_replica(
                  "SELECT id, field, rule FROM fabric.conflict ORDER BY id"):  # fmt: skip
         assert club.ask(US, what) == club.ask(EU, what) != []
     club.ask(US, "DELETE FROM note WHERE label = 'one'")
-    letters = "SELECT FROM fabric.dead_letter"
+    letters = "SELECT 1 FROM fabric.dead_letter"
     club.until(lambda: not any(club.ask(region, letters) for region in club.spec.regions))
     assert_equal(club)
 

@@ -1,0 +1,131 @@
+"""Seeds this region's replica again when a peer has not kept its log for it long enough.
+
+A slot is lost when its receiver was gone for too long, or when somebody dropped it: what the peer
+wrote meanwhile never comes. Guarantees that this is noticed while both are up, that a new slot is
+there before anything is compared, and that the gap is noted in the replica until a repair that
+began after that has ended: whoever is interrupted goes on. Nothing that this replica has, and has
+not sent, is lost: a repair merges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import psycopg
+
+from regions.cells import administrator
+from regions.deployment import AGENT_ROLE, Deployment
+from regions.errors import RegionsError
+from regions.failover.link import Link, Unreachable
+from regions.replication import transport
+from regions.replication.verify import verify
+from regions.topology import CellSpec
+
+log = logging.getLogger("meridian.replica")
+
+LOOK_SECONDS = 10.0
+SIGHTINGS = 2  # a cell that is being taken apart is without slots for a moment
+
+Tell = Callable[[str], Awaitable[None]]
+
+# At the peer: whether it keeps its log for us, and whether it is a member at all now.
+_KEPT = """
+SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s
+                  AND database = current_database() AND wal_status <> 'lost'),
+       (SELECT barred IS NOT NULL FROM fabric.gate)
+"""
+_HERE = """
+SELECT (SELECT barred IS NOT NULL FROM fabric.gate),
+       (SELECT coalesce(array_agg(region), '{}') FROM fabric.watermark WHERE gap IS NOT NULL)
+"""
+_NOTE = "UPDATE fabric.watermark SET gap = coalesce(gap, clock_timestamp()) WHERE origin = %s"
+_CLOSE = "UPDATE fabric.watermark SET gap = NULL WHERE region = ANY (%s)"
+
+
+class Reseeder:
+    """Of the cell's replica in `region`. Runs until cancelled."""
+
+    def __init__(
+        self, deployment: Deployment, region: str, spec: CellSpec, link: Link, tell: Tell | None
+    ) -> None:
+        self._deployment = deployment
+        self._region = region
+        self._spec = spec
+        self._link = link
+        self._tell = tell
+        self._seen: dict[str, int] = {}
+        self._peers = {
+            name: Link(
+                f"{spec.name} in {name}",
+                deployment.dsn(name, spec.database, AGENT_ROLE, seen_from=region),
+                timeout=2.0,
+            )
+            for name in spec.regions
+            if name != region
+        }
+
+    async def run(self) -> None:
+        while self._peers:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self._look()
+            except (Unreachable, RegionsError, psycopg.Error, OSError) as error:
+                log.warning("%s: not seeded again: %s", self._spec.name, error)
+
+    async def close(self) -> None:
+        for peer in self._peers.values():
+            await peer.close()
+
+    async def _look(self) -> None:
+        ((barred, gaps),) = await self._link.fetch(_HERE)
+        if barred:
+            return
+        for name in self._peers:
+            if await self._is_lost(name):
+                await self._say(f"{name} did not keep its log for {self._region} long enough.")
+                await asyncio.to_thread(self._relink, name)
+                gaps.append(name)
+        if gaps:
+            verdict = await verify(
+                self._deployment,
+                self._spec,
+                repair=True,
+                by=f"reseed:{self._region}",
+                seen_from=self._region,
+            )
+            if verdict.refusal:
+                log.error("%s", verdict.refusal)
+                return
+            await self._link.fetch(_CLOSE, (gaps,))
+            await self._say(
+                f"{self._region} has again what {', '.join(sorted(set(gaps)))} wrote:"
+                f" {verdict.repaired} rows were brought over."
+            )
+
+    async def _is_lost(self, peer: str) -> bool:
+        """Whether it was so at some looks in a row. A peer that is not there is asked again."""
+        try:
+            ((kept, barred),) = await self._peers[peer].fetch(
+                _KEPT, (transport.slot_name(self._spec, self._region),)
+            )
+        except (Unreachable, psycopg.Error):
+            return False
+        self._seen[peer] = 0 if kept or barred else self._seen.get(peer, 0) + 1
+        return self._seen[peer] >= SIGHTINGS
+
+    def _relink(self, peer: str) -> None:
+        database, spec, where = self._spec.database, self._spec, self._deployment
+        with administrator(where, self._region, database) as here:
+            here.execute(_NOTE, (where.region(peer).node,))
+            transport.unsubscribe(here, spec, sender=peer)
+            with administrator(where, peer, database, seen_from=self._region) as there:
+                transport.discard_slot(there, spec, to=self._region)
+                transport.ensure_slot(there, spec, to=self._region)
+            transport.ensure_subscription(here, where, spec, sender=peer, receiver=self._region)
+
+    async def _say(self, what: str) -> None:
+        log.warning("%s: %s", self._spec.name, what)
+        if self._tell is not None:
+            await self._tell(what)
