@@ -26,6 +26,8 @@ from regions.topology import CellSpec
 log = logging.getLogger("meridian.replica")
 
 LOOK_SECONDS = 10.0
+RETRY_SECONDS = 60.0  # comparing a whole cell is not for nothing
+SILENT = "5 s"  # peers beat once a second: whom we hear keeps his log for us
 SIGHTINGS = 2  # a cell that is being taken apart is without slots for a moment
 
 Tell = Callable[[str], Awaitable[None]]
@@ -38,7 +40,10 @@ SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s
 """
 _HERE = """
 SELECT (SELECT barred IS NOT NULL FROM fabric.gate),
-       (SELECT coalesce(array_agg(region), '{}') FROM fabric.watermark WHERE gap IS NOT NULL)
+       coalesce(array_agg(region) FILTER (WHERE gap IS NOT NULL), '{}'),
+       coalesce(array_agg(region) FILTER (
+           WHERE at > clock_timestamp() - %s::interval AND gap IS NULL), '{}')
+  FROM fabric.watermark
 """
 _NOTE = "UPDATE fabric.watermark SET gap = coalesce(gap, clock_timestamp()) WHERE origin = %s"
 _CLOSE = "UPDATE fabric.watermark SET gap = NULL WHERE region = ANY (%s)"
@@ -67,10 +72,13 @@ class Reseeder:
         }
 
     async def run(self) -> None:
+        pause = LOOK_SECONDS
         while self._peers:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(pause)
+            pause = RETRY_SECONDS
             try:
-                await self._look()
+                if await self._look():
+                    pause = LOOK_SECONDS
             except (Unreachable, RegionsError, psycopg.Error, OSError) as error:
                 log.warning("%s: not seeded again: %s", self._spec.name, error)
 
@@ -78,15 +86,18 @@ class Reseeder:
         for peer in self._peers.values():
             await peer.close()
 
-    async def _look(self) -> None:
-        ((barred, gaps),) = await self._link.fetch(_HERE)
+    async def _look(self) -> bool:
+        """False: there is a gap that could not be closed."""
+        ((barred, gaps, heard),) = await self._link.fetch(_HERE, (SILENT,))
         if barred:
-            return
+            return True
         for name in self._peers:
-            if await self._is_lost(name):
+            if name not in heard and await self._is_lost(name):
                 await self._say(f"{name} did not keep its log for {self._region} long enough.")
                 await asyncio.to_thread(self._relink, name)
                 gaps.append(name)
+            elif name in gaps:
+                await asyncio.to_thread(self._subscribe, name)
         if gaps:
             verdict = await verify(
                 self._deployment,
@@ -97,12 +108,13 @@ class Reseeder:
             )
             if verdict.refusal:
                 log.error("%s", verdict.refusal)
-                return
+                return False
             await self._link.fetch(_CLOSE, (gaps,))
             await self._say(
                 f"{self._region} has again what {', '.join(sorted(set(gaps)))} wrote:"
                 f" {verdict.repaired} rows were brought over."
             )
+        return True
 
     async def _is_lost(self, peer: str) -> bool:
         """Whether it was so at some looks in a row. A peer that is not there is asked again."""
@@ -112,6 +124,8 @@ class Reseeder:
             )
         except (Unreachable, psycopg.Error):
             return False
+        finally:
+            await self._peers[peer].close()
         self._seen[peer] = 0 if kept or barred else self._seen.get(peer, 0) + 1
         return self._seen[peer] >= SIGHTINGS
 
@@ -123,7 +137,14 @@ class Reseeder:
             with administrator(where, peer, database, seen_from=self._region) as there:
                 transport.discard_slot(there, spec, to=self._region)
                 transport.ensure_slot(there, spec, to=self._region)
-            transport.ensure_subscription(here, where, spec, sender=peer, receiver=self._region)
+        self._subscribe(peer)
+
+    def _subscribe(self, peer: str) -> None:
+        """Again, if somebody was interrupted before it."""
+        with administrator(self._deployment, self._region, self._spec.database) as here:
+            transport.ensure_subscription(
+                here, self._deployment, self._spec, sender=peer, receiver=self._region
+            )
 
     async def _say(self, what: str) -> None:
         log.warning("%s: %s", self._spec.name, what)

@@ -120,7 +120,7 @@ def drop_slots(admin: Connection) -> None:
         "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
     ).fetchall()
     for (slot,) in slots:
-        _drop_slot(admin, slot)
+        drop_slot(admin, slot)
 
 
 def part(admin: Connection, deployment: Deployment, spec: CellSpec, *, gone: str) -> None:
@@ -147,7 +147,7 @@ def discard_slot(admin: Connection, spec: CellSpec, *, to: str) -> None:
     slot = slot_name(spec, to)
     known = admin.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", (slot,))
     if known.fetchone() is not None:
-        _drop_slot(admin, slot)
+        drop_slot(admin, slot)
 
 
 def _drop_subscription(admin: Connection, name: str) -> None:
@@ -157,7 +157,7 @@ def _drop_subscription(admin: Connection, name: str) -> None:
     admin.execute(sql.SQL("DROP SUBSCRIPTION {}").format(subscription))
 
 
-def _drop_slot(admin: Connection, slot: str) -> None:
+def drop_slot(admin: Connection, slot: str) -> None:
     """Whoever reads it is sent away, and may be back before it is dropped."""
     for _ in range(DROP_ATTEMPTS):
         admin.execute(

@@ -32,6 +32,7 @@ from tests.faults.world import World, wait_for
 T = TypeVar("T")
 
 CATCH_UP_SECONDS = 60.0
+GAP_SECONDS = 150.0  # two looks, a comparison, and a second one if the first was disturbed
 CARDS = 20
 
 
@@ -111,9 +112,10 @@ class Arena:
                             break
                         time.sleep(0.02)
             try:
+                wait_for("gaps", lambda: not any(map(_has_gap, sessions.values())), GAP_SECONDS)
                 wait_for("dead letters", lambda: not any(map(_may_go_in, sessions.values())), 30.0)
-            except TimeoutError:
-                stalls.append("dead letters that should go in by now do not")
+            except TimeoutError as late:
+                stalls.append(f"not as it should be by now: {late}")
         return stalls
 
     def readings(self) -> tuple[list[Replica], list[Discarded]]:
@@ -172,6 +174,10 @@ def _heard(session: psycopg.Connection[Any], node: int, mark: int) -> bool:
 
 def _may_go_in(session: psycopg.Connection[Any]) -> bool:
     return bool(_one(session, _WAITING, "23505%"))
+
+
+def _has_gap(session: psycopg.Connection[Any]) -> bool:
+    return bool(_one(session, "SELECT EXISTS (SELECT FROM fabric.watermark WHERE gap IS NOT NULL)"))
 
 
 def _one(session: psycopg.Connection[Any], statement: str, *params: object) -> Any:

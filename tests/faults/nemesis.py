@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import psycopg
 
 from infra.wan.conditions import HEALTHY, Condition, LinkState
+from regions.replication import transport
 from tests.faults.schedule import Fault
 from tests.faults.world import World, wait_for
 
@@ -130,6 +131,16 @@ class Nemesis(threading.Thread):
     def _clock(self, fault: Fault) -> Mend:
         self._set_clock(fault.region, fault.amount)
         return lambda: self._set_clock(fault.region, 0)
+
+    def _lost_slot(self, fault: Fault) -> Mend:
+        like = f"%_to_{fault.peer.replace('-', '_')}"
+        with self._session(fault.region) as session:
+            for (slot,) in session.execute(
+                "SELECT slot_name FROM pg_replication_slots"
+                " WHERE database = current_database() AND slot_name LIKE %s", (like,),
+            ).fetchall():  # fmt: skip
+                transport.drop_slot(session, slot)
+        return _nothing
 
     def _lock(self, fault: Fault) -> Mend:
         session = self._session(fault.region)

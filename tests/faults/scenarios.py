@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.faults.schedule import KINDS
+from tests.faults.schedule import KINDS, LOST_SLOT
 
 LINKS = ("delay", "black hole", "cut")
 
@@ -35,6 +35,12 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario("claims", ("claims", "registers")),
         Scenario("transactions", ("bank", "exchange", "batches", "registers")),
         Scenario("bulk", ("bulk", "bank"), rate=0.8),
+        Scenario(
+            "reseed",
+            ("registers", "toast", "counters", "chains", "tags"),
+            kinds=(LOST_SLOT, "kill postgres", "restart agent", "delay"),
+            pause=4.0,
+        ),
         Scenario("control-plain", PLAIN, kinds=LINKS, control="plain"),
         Scenario("control-row-lww", PLAIN, kinds=LINKS, control="row_lww"),
     )

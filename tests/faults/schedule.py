@@ -24,6 +24,8 @@ KINDS = (
     "schema",  # a column that one region has first, and the others when it is mended
     "restart agent",  # at once, in the middle of its work
 )
+# Where it happens a replica lacks whole stretches of a peer's log: it is repaired row by row.
+LOST_SLOT = "lost slot"  # the region does not keep its log for the peer any more
 QUIET_SECONDS = 2.0  # at the beginning and between faults, on an average
 
 
@@ -40,7 +42,7 @@ class Fault:
     amount: float = 0.0
 
     def __str__(self) -> str:
-        link = {"cut": " ↔ ", "black hole": " → ", "delay": " → "}.get(self.kind)
+        link = {"cut": " ↔ ", "black hole": " → ", "delay": " → ", LOST_SLOT: " → "}.get(self.kind)
         where = f"{self.region}{link}{self.peer}" if link else self.region
         unit = {"delay": " ms", "clock": " s"}.get(self.kind)
         much = f" {self.amount:+.0f}{unit}" if unit else ""

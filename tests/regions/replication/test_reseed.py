@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from regions import cells
 from regions.deployment import Deployment
+from regions.failover.reseeding import Reseeder
 from regions.replication import transport
 from tests.regions.replication.club import DE, EU, ROWS, Club, founded
 
@@ -16,14 +18,26 @@ GAPS = "SELECT region FROM fabric.watermark WHERE gap IS NOT NULL"
 
 @pytest.fixture
 def club(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Club]:
-    monkeypatch.setattr("regions.failover.reseeding.LOOK_SECONDS", 0.2)
+    for name in ("LOOK_SECONDS", "RETRY_SECONDS"):
+        monkeypatch.setattr(f"regions.failover.reseeding.{name}", 0.2)
     with founded(deployment) as club:
         yield club
 
 
 def test_a_replica_whose_slot_was_lost_is_seeded_again_and_loses_nothing_of_its_own(
-    club: Club,
+    club: Club, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The first attempt is interrupted when there is a new slot, and nobody reads it."""
+    attempts: list[str] = []
+    subscribe = Reseeder._subscribe
+
+    def interrupted(self: Reseeder, peer: str) -> None:
+        attempts.append(peer)
+        if len(attempts) == 1:
+            raise psycopg.OperationalError("for the test")
+        subscribe(self, peer)
+
+    monkeypatch.setattr(Reseeder, "_subscribe", interrupted)
     club.ask(EU, "INSERT INTO note (id, title) SELECT -n, 'hot' FROM generate_series(1, 50) n")
     club.settle()
     club.resting.set()
@@ -38,6 +52,7 @@ def test_a_replica_whose_slot_was_lost_is_seeded_again_and_loses_nothing_of_its_
     club.resting.clear()
     club.until(lambda: club.ask(DE, "SELECT 1 FROM note WHERE id = -100") != [])
     club.until(lambda: club.ask(DE, GAPS) == [])
+    assert attempts[:2] == [EU, EU]
     club.settle()
     assert club.ask(DE, ROWS) == club.ask(EU, ROWS)
     found = club.ask(EU, "SELECT id, title, votes FROM note WHERE id IN (-1, -2, -3, -200)"
