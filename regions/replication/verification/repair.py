@@ -41,6 +41,10 @@ _CURRENT = sql.SQL(
 _PUT = sql.SQL("""
 INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {record}
 ON CONFLICT ({key}) DO UPDATE SET {assignments}""")
+# Where no row was: whoever inserts one meanwhile is waited for, and his row left alone.
+_ADD = sql.SQL("""
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {record}
+ON CONFLICT ({key}) DO NOTHING""")
 _REMOVE = sql.SQL("DELETE FROM {table} _fabric_row WHERE {matches}")
 _BURY = """
 INSERT INTO fabric.tombstone AS g (rel, pk, stamp, tenant, state)
@@ -98,11 +102,12 @@ async def repair_row(
         session = sessions[region]
         try:
             async with session.connection.transaction():
-                if not await _still(session, table, judgement.state, versions[region]):
+                if not await _still(
+                    session, table, judgement.state, versions[region]
+                ) or not await _settle(session, table, pk, judgement, versions[region]):
                     return Outcome(
                         done=False, reason="it was written meanwhile", regions=(*changed,)
                     )
-                await _settle(session, table, pk, judgement, versions[region])
                 changed.append(region)
         except psycopg.errors.OperationalError:
             raise
@@ -148,7 +153,8 @@ async def _still(session: Session, table: Table, right: State, seen: Version) ->
 
 async def _settle(
     session: Session, table: Table, pk: Key, judgement: Judgement, seen: Version
-) -> None:
+) -> bool:
+    """False: there is a row now where there was none."""
     assert judgement.state is not None  # noqa: S101 - whoever calls has looked
     right = judgement.state
     tenant = _tenant(table, right)
@@ -161,12 +167,14 @@ async def _settle(
             )
         buried = (table.name, list(pk), judgement.dead, tenant, Jsonb(dict(right)))
         await session.execute(_BURY, buried)
-        return
+        return True
     fields = differing(seen.state, right)
     if seen.state is not None and fields:
         lost = [field for field in fields if field not in HIDDEN_COLUMNS]
         await _record(session, table, pk, tenant, judgement, seen.state, lost or ["*"])
-    await session.execute(_put(table), (Jsonb(dict(right)),))
+    put = _put(table, _PUT if seen.state is not None else _ADD)
+    done = await session.execute(put, (Jsonb(dict(right)),))
+    return done.rowcount == 1
 
 
 async def _record(
@@ -204,9 +212,9 @@ def _tenant(table: Table, state: State) -> UUID | None:
     return table.owner
 
 
-def _put(table: Table) -> sql.Composed:
+def _put(table: Table, statement: sql.SQL) -> sql.Composed:
     columns = [column for column in table.relation.plain if column not in table.relation.key]
-    return _PUT.format(
+    return statement.format(
         table=table.relation.table,
         columns=sql.SQL(", ").join(map(sql.Identifier, table.relation.plain)),
         record=as_record(table.relation.table),

@@ -215,3 +215,23 @@ def test_a_server_that_answers_nothing_is_an_error_that_names_it(
         admin.execute("LOCK TABLE fabric.member IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(ReplicaDown, match=r"eu-central has not answered for 0.5 s"):
             notes.loop.run_until_complete(verify.verify(notes.deployment, notes.spec))
+
+
+def test_a_row_that_somebody_inserts_where_the_repair_puts_one_is_his(notes: Mesh) -> None:
+    behind_its_back(notes, DE, "DELETE FROM note WHERE id = 77")
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
+    dsn = notes.deployment.dsn(DE, notes.spec.database, OWNER_ROLE)
+
+    async def run() -> Verdict:
+        async with applied(notes), await psycopg.AsyncConnection.connect(dsn) as writer:
+            await writer.execute("INSERT INTO note (id, title) VALUES (77, 'his')")
+            repair = asyncio.create_task(verify.verify(notes.deployment, notes.spec, repair=True))
+            while not notes.rows(DE, waiting)[0][0] and not repair.done():
+                await asyncio.sleep(0.02)
+            await writer.commit()
+            return await repair
+
+    notes.loop.run_until_complete(run())
+    notes.settle()
+    found = [notes.rows(region, "SELECT title FROM note WHERE id = 77") for region in REGIONS]
+    assert found == [[("his",)]] * 3
