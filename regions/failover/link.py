@@ -73,7 +73,9 @@ class Link:
         """
         limit = timeout or self._timeout
         try:
-            await asyncio.wait_for(self._turn.acquire(), limit)
+            # Not wait_for: before Python 3.12 it may swallow a cancellation.
+            async with asyncio.timeout(limit):
+                await self._turn.acquire()
         except TimeoutError:
             raise Unreachable(f"{self.name} has not answered the last call yet.") from None
         task: asyncio.Task[T] | None = None

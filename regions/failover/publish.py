@@ -101,5 +101,6 @@ class Bell:
     async def wait(self, patience: float) -> None:
         """Return when it rings, or after `patience` seconds."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._rung.wait(), patience)
+            async with asyncio.timeout(patience):
+                await self._rung.wait()
         self._rung.clear()

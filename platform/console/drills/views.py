@@ -19,6 +19,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from console.access import actor, effect, needs
+from console.drills.forms import CellChoice, Confirmation
 from console.pages import page
 from regions.current import deployment
 from regions.drills import folder as folders
@@ -144,8 +145,8 @@ def _preview(
         title=f"Drill: {scenario}",
         status=status,
         scenario=SCENARIOS[scenario],
-        cells=leased,
-        cell=cell or (plan["cell"] if plan else ""),
+        choice=CellChoice(leased, cell or (plan["cell"] if plan else "")),
+        confirmation=Confirmation(),
         plan=plan,
         refused=refused,
     )

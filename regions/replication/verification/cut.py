@@ -130,7 +130,8 @@ async def _barrier(sessions: Mapping[str, Session], patience: float) -> dict[str
 async def _soon(region: str, answer: Awaitable[T]) -> T:
     """The region's answer. Raises ReplicaDown, which names it, if there is none."""
     try:
-        return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await answer
     except TimeoutError:
         raise ReplicaDown(
             f"{region} has not answered for {ANSWER_SECONDS:g} s: it is frozen, or not reachable"

@@ -33,7 +33,8 @@ async def keep(
     async def write(session: Session) -> None:
         # A region that is frozen or lost by now has no record of it.
         with suppress(TimeoutError, psycopg.Error):
-            await asyncio.wait_for(insert(session), PATIENCE_SECONDS)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await insert(session)
 
     async def insert(session: Session) -> None:
         await session.execute(

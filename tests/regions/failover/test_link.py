@@ -112,3 +112,20 @@ def test_nobody_waits_longer_than_told_while_a_connection_opens() -> None:
         return asyncio.get_running_loop().time() - before
 
     assert simulate(run()) == pytest.approx(TIMEOUT)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_call_that_is_cancelled_ends_as_cancelled_at_whichever_step_it_is(steps: int):
+    """Who ends a loop of calls by cancelling it would otherwise wait for it forever."""
+
+    async def cancelled() -> None:
+        link = link_to(FarServer())
+        call = asyncio.create_task(ask(link))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await link.close()
+
+    simulate(cancelled())
