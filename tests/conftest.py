@@ -21,7 +21,7 @@ pytest_plugins = ["pytester", "testkit.plugin"]
 ORDER = {"postgres": 1, "fleet": 2}
 # Each a third of the time, about; whatever else there is belongs to the last.
 PARTS = {
-    "tenants": re.compile(r"tests/tenants/\w+\.py"),
+    "tenants": re.compile(r"tests/tenants/(?!test_(move|conflicts|verify|cell_regions))\w+\.py"),
     "migrating": re.compile(r"tests/(tenants/(migrating|seed)|compat|faults)/.+"),
     "rest": re.compile(r".+"),
 }
