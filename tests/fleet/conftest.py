@@ -82,7 +82,7 @@ class Fleet:
             check=False,
         )
         if check:
-            assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr or done.stdout}"
+            assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr}{done.stdout}"
         return done
 
 
