@@ -20,7 +20,7 @@ from regions.errors import RegionsError, ReplicaDown
 from regions.replication.session import Session, open_session
 from regions.replication.verification.record import keep
 from regions.replication.verification.repair import be_alone
-from regions.replication.verification.run import Run, Tell
+from regions.replication.verification.run import LivedIn, Run, Tell
 from regions.replication.verification.verdict import Verdict
 from regions.topology import CellSpec
 
@@ -37,11 +37,13 @@ async def verify(
     tell: Tell = lambda _: None,
     patience: float = PATIENCE_SECONDS,
     seen_from: str | None = None,
+    is_lived_in: LivedIn = lambda schema: True,
 ) -> Verdict:
     """Compare the replicas of a cell, as reached from region `seen_from` (None: on the spot).
 
     With a region down the others are compared, and the verdict is not `equal`; a repair needs all.
-    `patience`: seconds that a replica may take to apply what another has committed. Raises
+    `patience`: seconds that a replica may take to apply what another has committed. `is_lived_in`:
+    whether a schema is anybody's; one that is being made may be in some regions only. Raises
     ReplicaDown, NotSettled, RepairRunning.
     """
     began = time.monotonic()
@@ -62,6 +64,7 @@ async def verify(
             repair=repair,
             tell=tell,
             verdict=verdict,
+            is_lived_in=is_lived_in,
         )
         try:
             if repair:

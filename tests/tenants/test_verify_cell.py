@@ -12,7 +12,7 @@ from psycopg import sql
 
 from desk.models import Comment, Ticket
 from regions import cells
-from regions.deployment import Deployment
+from regions.deployment import AGENT_ROLE, Deployment
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.models import AuditEntry
@@ -99,3 +99,24 @@ def test_how_often_a_cell_is_compared_is_set_in_each_region(
     assert verify(places["shared"], "--every", "1d")[0] == 0
     with pytest.raises(CommandError, match="is no interval"):
         call_command("cell", "verify", places["shared"], "--every", "soon")
+
+
+def test_a_place_that_nobody_has_yet_may_be_half_there(
+    deployment: Deployment, places: dict[str, str]
+):
+    """A spare is made in one region after the other, and whoever makes it may be killed."""
+    tenant = fresh(places, "schema")
+    place, database = "t_000000000000", "cell_" + tenant.cell.replace("-", "_")
+    with cells.administrator(deployment, HOME, database) as admin:
+        admin.execute(f"CREATE SCHEMA {place} CREATE TABLE desk_tag (id bigint PRIMARY KEY)")
+        admin.execute(f"GRANT USAGE ON SCHEMA {place} TO {AGENT_ROLE}")
+        admin.execute(
+            "INSERT INTO fabric.relation (rel, key, columns) VALUES (%s, '{id}', '{id}')",
+            (f"{place}.desk_tag",),
+        )
+        try:
+            status, document, refusal = verify(tenant.cell)
+            assert (status, refusal) == (0, ""), document
+        finally:
+            admin.execute(f"DROP SCHEMA {place} CASCADE")
+            admin.execute("DELETE FROM fabric.relation WHERE rel LIKE %s", (f"{place}.%",))

@@ -7,6 +7,7 @@ under way. Sessions are the agents': the comparison needs no administrator.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,17 +27,21 @@ from regions.replication.verification.verdict import Difference, Verdict, descri
 from regions.replication.verification.versions import read_versions
 
 Tell = Callable[[str], None]
+LivedIn = Callable[[str], bool]
 
 TABLES_AT_ONCE = 20  # of one schema: their locks and snapshots are held together
 ROUNDS = 8  # looks at a row that is being written
 PAUSE_SECONDS = 0.05
+MAKING_SECONDS = 10.0  # that a place takes to be the same in every region
+MAKING_PAUSE_SECONDS = 0.2
 SHOWN = 100  # differing rows of one tenant in one table that a verdict names
 TOGETHER = 500  # rows whose versions are read at once
 
 
 @dataclass
 class Run:
-    """`down`: the numbers of the regions that do not answer. `repair`: mend what is found."""
+    """`down`: the numbers of the regions that do not answer. `repair`: mend what is found.
+    `is_lived_in`: whether a schema is anybody's; others may be half there."""
 
     sessions: Mapping[str, Session]
     nodes: Mapping[str, int]
@@ -45,12 +50,11 @@ class Run:
     repair: bool
     tell: Tell
     verdict: Verdict
+    is_lived_in: LivedIn
 
     async def everything(self) -> None:
         """Compare all tables. Raises NotSettled."""
-        tables, odd = await read_tables(self.sessions)
-        for one in odd:
-            self._note_odd(one)
+        tables = await self._tables()
         done = 0
         for batch in _batches(tables):
             self.tell(
@@ -61,6 +65,20 @@ class Run:
                     await self._settle(root)
             done += len(batch)
             self.verdict.tables = done
+
+    async def _tables(self) -> list[Table]:
+        """Those that every replica has alike. The others are looked at again before they are told:
+        a tenant's tables are made, and go, in one region after the other."""
+        deadline = time.monotonic() + MAKING_SECONDS
+        while True:
+            tables, odd = await read_tables(self.sessions)
+            odd = [one for one in odd if self.is_lived_in(one.schema)]
+            if not odd or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(MAKING_PAUSE_SECONDS)
+        for one in odd:
+            self._note_odd(one)
+        return tables
 
     async def _roots(self, tables: Sequence[Table]) -> list[Root]:
         async with cut(self.sessions, patience=self.patience) as here:

@@ -71,6 +71,10 @@ class Odd:
     lacking: tuple[str, ...]
 
     @property
+    def schema(self) -> str:
+        return self.table.partition(".")[0]
+
+    @property
     def reason(self) -> str:
         if self.lacking:
             return f"there is no such table in {', '.join(self.lacking)}"

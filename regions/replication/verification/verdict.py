@@ -62,8 +62,11 @@ class Verdict:
     def refusal(self) -> str | None:
         """Why that is no success, in one line; None if it is one."""
         if left := self.found - self.repaired:
-            which = "one row differs" if left == 1 else f"{left} rows differ"
-            return f"{self.cell}: {which} between {', '.join(self.regions)}"
+            tables = sum(one.key is None for one in self.differences)
+            parts = (_counted(tables, "table"), _counted(left - tables, "row"))
+            which = " and ".join(filter(None, parts))
+            differ = "differs" if left == 1 else "differ"
+            return f"{self.cell}: {which} {differ} between {', '.join(self.regions)}"
         if self.unreachable:
             return (
                 f"{self.cell}: {', '.join(self.unreachable)} did not answer; only"
@@ -86,6 +89,12 @@ class Verdict:
             "seconds": round(self.seconds, 3),
             "differences": [one.document() for one in self.differences],
         }
+
+
+def _counted(number: int, what: str) -> str:
+    if number == 1:
+        return f"one {what}"
+    return f"{number} {what}s" if number else ""
 
 
 def describe(versions: Mapping[str, Version]) -> tuple[str, tuple[str, ...]]:

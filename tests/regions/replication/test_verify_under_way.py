@@ -151,8 +151,9 @@ def test_of_two_repairs_at_once_one_is_refused_and_two_looks_do_not_mind(notes: 
 
 
 def test_a_table_or_a_column_that_one_region_lacks_is_said_and_the_rest_is_compared(
-    notes: Mesh,
+    notes: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("regions.replication.verification.run.MAKING_SECONDS", 0.0)
     behind_its_back(notes, US, "UPDATE note SET title = 'f77' WHERE id = 77")
     with notes.administrator(DE) as admin:
         admin.execute("INSERT INTO fabric.relation (rel, key, columns) SELECT 'public.page', key,"
@@ -160,6 +161,7 @@ def test_a_table_or_a_column_that_one_region_lacks_is_said_and_the_rest_is_compa
         admin.execute("CREATE TABLE page (LIKE note INCLUDING ALL)")
         try:
             found = look(notes).differences
+            nobodys = look(notes, is_lived_in=lambda schema: schema != "public").differences
         finally:
             admin.execute("DROP TABLE page")
             admin.execute("DELETE FROM fabric.relation WHERE rel = 'public.page'")
@@ -167,6 +169,7 @@ def test_a_table_or_a_column_that_one_region_lacks_is_said_and_the_rest_is_compa
         ("public.page", "there is no such table in eu-west, us-east"),
         ("public.note", "differs in title"),
     ]
+    assert [one.table for one in nobodys] == ["public.note"]
     with notes.administrator(DE) as admin:
         admin.execute("ALTER TABLE note ADD COLUMN more text")
         try:
