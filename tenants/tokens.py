@@ -25,6 +25,8 @@ def issue(tenant: Tenant | TenantRecord) -> str:
 
 def verify(token: str, record: TenantRecord) -> bool:
     """Whether the token is genuine, the tenant's own and not revoked."""
+    if not token.isascii():
+        return False  # not one of ours, and it may be text that no encoding knows
     claim, _, signature = token.removeprefix(PREFIX).rpartition(".")
     if not hmac.compare_digest(_signature(claim).encode(), signature.encode()):
         return False
