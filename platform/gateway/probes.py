@@ -40,7 +40,9 @@ def probe(request: HttpRequest, host: str) -> HttpResponse:
     if spec is None:
         return problem("unknown-host", 404, "Probes go to <cell>.cell.<domain>.")
     expected = f"Bearer {deployment().probe_token()}"
-    if not hmac.compare_digest(request.headers.get("Authorization", ""), expected):
+    if not hmac.compare_digest(
+        request.headers.get("Authorization", "").encode(), expected.encode()
+    ):
         return problem("unauthorized", 401, "Only operators write probes.")
     if request.method != "POST":
         return problem("method-not-allowed", 405, "Send a POST.")
