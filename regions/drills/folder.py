@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from regions.deployment import Deployment, Drills
 from regions.errors import DrillRefused, UnknownDrill
@@ -68,7 +69,7 @@ class Folder:
     def state(self) -> dict[str, Any]:
         """As it is now: a run whose process has died is `dead`, and not healed."""
         state = self.read("state") or {"state": "unknown"}
-        if state["state"] == RUNNING and not _alive(state["pid"]):
+        if state["state"] == RUNNING and not psutil.pid_exists(state["pid"]):
             state["state"] = "dead"
         return {"id": self.name, **state}
 
@@ -127,13 +128,3 @@ def only_one(deployment: Deployment) -> Iterator[None]:
         except BlockingIOError:
             raise DrillRefused("Another drill is running: wait for it, or `drill halt`.") from None
         yield
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

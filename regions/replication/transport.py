@@ -82,12 +82,7 @@ def ensure_subscription(
         (node, sender),
     )
     name = subscription_name(spec, sender)
-    known = admin.execute(
-        "SELECT 1 FROM pg_subscription JOIN pg_database d ON d.oid = subdbid"
-        " WHERE subname = %s AND datname = current_database()",
-        (name,),
-    )
-    if known.fetchone() is not None:
+    if _is_subscribed(admin, name):
         return
     dsn = deployment.dsn(sender, spec.database, role_name(spec.name), seen_from=receiver)
     admin.execute(
@@ -102,6 +97,15 @@ def ensure_subscription(
             slot=sql.Literal(slot_name(spec, receiver)),
         )
     )
+
+
+def _is_subscribed(admin: Connection, name: str) -> bool:
+    known = admin.execute(
+        "SELECT 1 FROM pg_subscription JOIN pg_database d ON d.oid = subdbid"
+        " WHERE subname = %s AND datname = current_database()",
+        (name,),
+    )
+    return known.fetchone() is not None
 
 
 def drop_subscriptions(admin: Connection) -> None:
@@ -133,12 +137,7 @@ def part(admin: Connection, deployment: Deployment, spec: CellSpec, *, gone: str
 def unsubscribe(admin: Connection, spec: CellSpec, *, sender: str) -> None:
     """This replica does not hear the sender any more. The slot is dropped where it is."""
     name = subscription_name(spec, sender)
-    known = admin.execute(
-        "SELECT 1 FROM pg_subscription JOIN pg_database d ON d.oid = subdbid"
-        " WHERE subname = %s AND datname = current_database()",
-        (name,),
-    )
-    if known.fetchone() is not None:
+    if _is_subscribed(admin, name):
         _drop_subscription(admin, name)
 
 

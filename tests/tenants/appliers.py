@@ -51,16 +51,16 @@ async def _work(
                 spec = CellSpec(name, TenancyMode(mode), WritePolicy(policy), tuple(regions))
                 wanted |= {(name, region): spec for region in regions}
             for place in [p for p in running if running[p][0].spec != wanted.get(p)]:
-                await _end(*running.pop(place))
+                await end_worker(*running.pop(place))
             for place in wanted.keys() - running.keys():
                 worker = ReplicaWorker(deployment, place[1], wanted[place])
                 running[place] = (worker, asyncio.create_task(worker.run()))
             await asyncio.sleep(LOOK_SECONDS)
     for worker, task in running.values():
-        await _end(worker, task)
+        await end_worker(worker, task)
 
 
-async def _end(worker: ReplicaWorker, task: asyncio.Task[None]) -> None:
+async def end_worker(worker: ReplicaWorker, task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError, psycopg.Error):
         await task

@@ -14,6 +14,7 @@ import pytest
 
 from regions.deployment import APP_ROLE, Deployment
 from regions.models import Cell
+from regions.topology import database_name
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.lifecycle import create_cell
@@ -104,7 +105,7 @@ def raw(deployment: Deployment) -> Iterator[Callable[[TenantRecord], psycopg.Con
     opened = []
 
     def connect(tenant: TenantRecord) -> psycopg.Connection[Any]:
-        database = "cell_" + tenant.cell.replace("-", "_")
+        database = database_name(tenant.cell)
         session = psycopg.connect(deployment.dsn(HOME, database, APP_ROLE), autocommit=True)
         opened.append(session)
         return session

@@ -13,6 +13,7 @@ from desk.models import Comment, Customer, Tag, Ticket
 from regions import cells
 from regions.deployment import Deployment
 from regions.models import Cell
+from regions.topology import database_name
 from tenants import lifecycle
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
@@ -71,21 +72,17 @@ def target_of(places: dict[str, str], mode: str) -> dict[str, Any]:
     return {"cell": places[mode]} if mode in places else {"mode": mode, "regions": EU}
 
 
-def database(cell: str) -> str:
-    return "cell_" + cell.replace("-", "_")
-
-
 def leftovers(deployment: Deployment, tenant: TenantRecord) -> dict[str, int]:
     """What each replica of the cell in the record still has of the tenant."""
     found = {}
     for region in EU:
         with cells.administrator(deployment, region) as admin:
             exists = admin.execute(
-                "SELECT 1 FROM pg_database WHERE datname = %s", (database(tenant.cell),)
+                "SELECT 1 FROM pg_database WHERE datname = %s", (database_name(tenant.cell),)
             ).fetchone()
         if exists is None:
             continue
-        with cells.administrator(deployment, region, database(tenant.cell)) as admin:
+        with cells.administrator(deployment, region, database_name(tenant.cell)) as admin:
             if tenant.mode == "schema":
                 schema = admin.execute("SELECT to_regnamespace(%s)", (tenant.schema,)).fetchone()
                 found[f"{region} schema"] = int(schema != (None,))

@@ -14,6 +14,7 @@ from desk.models import Ticket
 from regions import cells
 from regions.deployment import Deployment
 from regions.models import Replica
+from regions.topology import database_name
 from tenants.context import tenant_scope
 from tenants.databases import cell_alias, pinned_to
 from tenants.lifecycle import create_cell
@@ -21,7 +22,7 @@ from tenants.models import AuditEntry
 from tenants.seams import record_for
 from tests.tenants.appliers import applying
 from tests.tenants.conftest import EU, HOME, MODES, onboard, silent
-from tests.tenants.moves import database, fill
+from tests.tenants.moves import fill
 
 AWAY = next(region for region in EU if region != HOME)
 
@@ -53,7 +54,7 @@ def test_a_cell_in_use_gets_a_region_and_loses_it_again(
         with pytest.raises(CommandError, match=reason):
             cell("add-region", name, region)
     with cells.administrator(deployment, "us-east") as admin:
-        assert not cells._database_exists(admin, database(name))
+        assert not cells._database_exists(admin, database_name(name))
 
     assert cell("add-region", name, AWAY)["regions"] == [HOME, AWAY]
     verdict = cell("verify", name)
@@ -67,7 +68,7 @@ def test_a_cell_in_use_gets_a_region_and_loses_it_again(
     with tenant_scope(tenant):
         assert Ticket.objects.get(pk=written.pk).title == "from the new region"
     with cells.administrator(deployment, AWAY) as admin:
-        assert not cells._database_exists(admin, database(name))
+        assert not cells._database_exists(admin, database_name(name))
     assert list(Replica.objects.filter(cell=name).values_list("region_id", flat=True)) == [HOME]
     done = AuditEntry.objects.filter(subject=name).order_by("at").values_list("verb", flat=True)
     assert [verb for verb in done if "region" in verb] == ["add_region", "remove_region"]

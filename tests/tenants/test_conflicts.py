@@ -21,6 +21,7 @@ from desk.models import Customer, Ticket
 from regions import cells
 from regions.deployment import Deployment
 from regions.mapfile import replace
+from regions.topology import database_name
 from tenants import tokens
 from tenants.conflicts.browse import Page, browse
 from tenants.conflicts.entries import Cursor, Wanted
@@ -272,7 +273,7 @@ def test_what_was_lost_to_a_deletion_needs_its_row(places: dict[str, str], deplo
         assert customer is not None
         other = Customer.objects.exclude(pk=customer.pk).first()
         assert other is not None
-        database = "cell_" + record.cell.replace("-", "_")
+        database = database_name(record.cell)
         with cells.administrator(deployment, HOME, database) as admin:
             ids = [
                 admin.execute(

@@ -18,6 +18,7 @@ from regions import cells
 from regions.deployment import Deployment
 from regions.errors import InvalidPolicy, ResidencyDenied, UnknownCell, UnknownRegion
 from regions.models import Cell
+from regions.topology import database_name
 from tenants import lifecycle, tokens
 from tenants.context import tenant_scope
 from tenants.errors import InvalidRequest, SlugTaken, TenantNotActive, UnknownTenant
@@ -70,7 +71,7 @@ def test_the_refusal_of_an_unlawful_region_names_its_rule(tenants):
 
 def test_an_eu_tenants_database_is_in_the_eu_regions_only(tenants, deployment: Deployment):
     for mode, (tenant, _) in tenants.items():
-        database = "cell_" + tenant.cell.replace("-", "_")
+        database = database_name(tenant.cell)
         present = []
         for region in deployment.regions:
             with cells.administrator(deployment, region) as admin:
@@ -118,7 +119,7 @@ def test_erasing_removes_the_data_everywhere_and_frees_the_slug(
     gone = Tenant.objects.get(id=tenant.id)
     assert gone.state == "erased"
     assert not Domain.objects.filter(tenant=gone).exists()
-    database = "cell_" + tenant.cell_id.replace("-", "_")
+    database = database_name(tenant.cell_id)
     for region in ("eu-west", "eu-central"):
         with cells.administrator(deployment, region) as admin:
             exists = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))

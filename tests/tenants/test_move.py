@@ -17,6 +17,7 @@ from desk.models import Comment, Customer, Tag, Ticket
 from regions.deployment import APP_ROLE, Deployment
 from regions.errors import ResidencyDenied, UnknownCell
 from regions.models import Cell
+from regions.topology import database_name
 from tenants import lifecycle
 from tenants.context import tenant_scope
 from tenants.errors import InvalidRequest, TenantNotActive, UnknownTenant
@@ -25,7 +26,6 @@ from tenants.seams import cell_spec
 from tests.tenants.conftest import EU, HOME, MODES, silent
 from tests.tenants.moves import (
     content,
-    database,
     fresh,
     leftovers,
     move,
@@ -172,7 +172,7 @@ def test_the_command_says_what_it_would_do_and_does_it(places: dict[str, str]):
 def test_the_application_role_cannot_take_a_fence_down(
     deployment: Deployment, places: dict[str, str]
 ):
-    dsn = deployment.dsn(HOME, database(places["shared"]), APP_ROLE)
+    dsn = deployment.dsn(HOME, database_name(places["shared"]), APP_ROLE)
     with (
         psycopg.connect(dsn) as session,
         pytest.raises(psycopg.errors.InsufficientPrivilege),

@@ -13,6 +13,7 @@ from psycopg import sql
 from desk.models import Comment, Ticket
 from regions import cells
 from regions.deployment import AGENT_ROLE, Deployment
+from regions.topology import database_name
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.models import AuditEntry
@@ -34,7 +35,7 @@ def verify(cell: str, *options: str) -> tuple[int, Any, str]:
 
 def corrupt(deployment: Deployment, tenant: TenantRecord, statement: str, region: str) -> None:
     """As a superuser, behind the fabric's back."""
-    database = "cell_" + tenant.cell.replace("-", "_")
+    database = database_name(tenant.cell)
     with cells.administrator(deployment, region, database) as admin:
         admin.execute("SET session_replication_role = replica")
         admin.execute(
@@ -89,7 +90,7 @@ def test_how_often_a_cell_is_compared_is_set_in_each_region(
 ):
     status, document, _ = verify(places["shared"], "--every", "6h")
     assert (status, document["verify_every_seconds"]) == (0, 21600.0)
-    database = "cell_" + places["shared"].replace("-", "_")
+    database = database_name(places["shared"])
     for region in EU:
         with cells.administrator(deployment, region, database) as admin:
             assert admin.execute(
@@ -106,7 +107,7 @@ def test_a_place_that_nobody_has_yet_may_be_half_there(
 ):
     """A spare is made in one region after the other, and whoever makes it may be killed."""
     tenant = fresh(places, "schema")
-    place, database = "t_000000000000", "cell_" + tenant.cell.replace("-", "_")
+    place, database = "t_000000000000", database_name(tenant.cell)
     with cells.administrator(deployment, HOME, database) as admin:
         admin.execute(f"CREATE SCHEMA {place} CREATE TABLE desk_tag (id bigint PRIMARY KEY)")
         admin.execute(f"GRANT USAGE ON SCHEMA {place} TO {AGENT_ROLE}")

@@ -17,6 +17,7 @@ from regions.deployment import OWNER_ROLE, Deployment
 from regions.failover.replica import ReplicaWorker
 from regions.replication import capture
 from regions.topology import CellSpec, TenancyMode, WritePolicy
+from tests.tenants.appliers import end_worker
 
 EU, DE, US = "eu-west", "eu-central", "us-east"
 TABLE = (
@@ -141,20 +142,13 @@ class Club:
             spec = self.spec
             wanted = set() if self.resting.is_set() else {(spec, name) for name in spec.regions}
             for place in working.keys() - wanted:
-                await _end(*working.pop(place))
+                await end_worker(*working.pop(place))
             for place in wanted - working.keys():
                 worker = ReplicaWorker(self.deployment, place[1], spec)
                 working[place] = (worker, asyncio.create_task(worker.run()))
             await asyncio.sleep(0.02)
         for worker, task in working.values():
-            await _end(worker, task)
-
-
-async def _end(worker: ReplicaWorker, task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError, psycopg.Error):
-        await task
-    await worker.close()
+            await end_worker(worker, task)
 
 
 @contextmanager
