@@ -20,6 +20,7 @@ from tests.tenants import jobs
 from tests.tenants.workers import until, worker
 
 PATIENCE = 20
+AT_ONCE = 2
 
 
 @pytest.fixture(scope="module", params=["threads", "prefork"])
@@ -27,7 +28,7 @@ def running(request, valkeys, tenants, deployment, tmp_path_factory) -> Iterator
     """A worker of eu-west with two at a time; yields its log."""
     publish_maps(deployment)
     folder = tmp_path_factory.mktemp("worker")
-    with worker("eu-west", folder, "--pool", request.param, "--concurrency", "2"):
+    with worker("eu-west", folder, "--pool", request.param, "--concurrency", str(AT_ONCE)):
         yield folder / "worker-eu-west.log"
     forget_maps(deployment)
 
@@ -91,7 +92,6 @@ def test_tasks_of_many_tenants_share_few_sessions_and_no_process_has_anothers(
         assert names == [f"session-of {tenant.slug}"]
         processes.setdefault(found["session"], set()).add(found["process"])
     assert all(len(owners) == 1 for owners in processes.values()), processes
-    workers = {process for owners in processes.values() for process in owners}
     with cells.administrator(deployment, "eu-west") as admin:
         held = admin.execute(
             "SELECT datname, count(*) FROM pg_stat_activity"
@@ -99,7 +99,8 @@ def test_tasks_of_many_tenants_share_few_sessions_and_no_process_has_anothers(
             [APP_ROLE, "meridian@eu-west"],
         ).fetchall()
     assert held
-    assert max(number for _, number in held) <= len(workers), "one a process and cell"
+    # Not the processes that answered here: one that only earlier tests used keeps its session too.
+    assert max(number for _, number in held) <= AT_ONCE, "one a task at once and cell"
 
 
 def test_every_way_of_sending_carries_the_tenant(running, shared_pair):
