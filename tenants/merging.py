@@ -68,9 +68,12 @@ def problems(model: type[models.Model], name: str, rule: str) -> Iterator[str]:
     if field is None:
         yield f"{model._meta.label} has no field {name} in its own table."
         return
-    kinds = _KINDS.get(rule)
+    kinds = _KINDS.get(rules.kind(rule))
     if kinds is None:
         yield f"There is no merge rule {rule!r}: choose one of {', '.join(sorted(_KINDS))}."
+        return
+    if ":" in rule and not _has_bound(rule):
+        yield f"The rule {rule} is not a bound: write bounded, or bounded:-100."
         return
     if rule == "rename" and isinstance(field, kinds) and not field.primary_key:
         return
@@ -84,12 +87,21 @@ _NUMBERS = (models.IntegerField, models.DecimalField)
 _ORDERED = (*_NUMBERS, models.FloatField, models.DateField, models.TimeField, models.DurationField)
 _KINDS: dict[str, tuple[type[models.Field], ...]] = {  # type: ignore[type-arg]
     "counter": _NUMBERS,
+    "bounded": _NUMBERS,
     "max": _ORDERED,
     "min": _ORDERED,
     "enable_wins": (models.BooleanField,),
     "disable_wins": (models.BooleanField,),
     "rename": (models.CharField, models.TextField),
 }
+
+
+def _has_bound(rule: str) -> bool:
+    try:
+        rules.bound(rule)
+    except ValueError:
+        return False
+    return rules.kind(rule) == "bounded"
 
 
 def _element(model: type[models.Model]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from regions.deployment import AGENT_ROLE, Deployment
 from regions.failover.link import Link, Unreachable
 from regions.failover.reseeding import Reseeder, Tell
 from regions.failover.verifying import Verifier
-from regions.replication import apply, health, housekeeping, letters
+from regions.replication import apply, escrow, health, housekeeping, letters
 from regions.replication.session import Session, open_session
 from regions.topology import CellSpec
 
@@ -28,6 +28,7 @@ BEAT_SECONDS = 1.0
 IDLE_SECONDS = 0.5  # an applier that no notification wakes looks anyway
 HOUSEKEEPING_SECONDS = 10.0
 DEAD_LETTER_SECONDS = 5.0
+WANTS_SECONDS = 0.25
 DEAD_LETTER_SHARE = 0.25  # seconds of them, after which what has arrived has its turn
 _FOR_EVERY_REGION = """
 UPDATE fabric.gate SET valid_until = 'infinity' WHERE valid_until <> 'infinity'
@@ -157,6 +158,7 @@ class ReplicaWorker:
     async def _apply_on(self, session: Session) -> None:
         chores: dict[Callable[[Session], Awaitable[int | None]], tuple[float, float]] = {
             housekeeping.prune: (HOUSEKEEPING_SECONDS, 0.0),
+            escrow.answer: (WANTS_SECONDS, 0.0),
             partial(letters.retry, seconds=DEAD_LETTER_SHARE): (DEAD_LETTER_SECONDS, 0.0),
         }
         while True:

@@ -21,14 +21,15 @@ from regions.topology import CellSpec
 Connection = psycopg.Connection[Any]
 
 PUBLICATION = "fabric"
-SCRIPTS = ("fabric.sql", "merge.sql", "rules.sql", "capture.sql")
-REPLICATED = ("probe", "restored")  # the fabric's own tables that peers get
+SCRIPTS = ("fabric.sql", "merge.sql", "rules.sql", "capture.sql", "escrow.sql")
+REPLICATED = ("probe", "restored", "want")  # the fabric's own tables that peers get
 
 CALLABLE_BY_APP = (
     "fabric.commit_position()",
     "fabric.confirmed_by(pg_lsn)",
     "fabric.differing(record, record)",
     "fabric.may_write()",
+    "fabric.rights_held(jsonb, bigint, numeric, numeric)",
     "fabric.write_probe(uuid)",
 )
 

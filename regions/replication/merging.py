@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from psycopg import sql
 
 from regions.replication.capture import HIDDEN_COLUMNS
+from regions.replication.rules import kind
 from regions.replication.shapes import Column, Shape
 
 _MERGE = sql.SQL("""
@@ -67,6 +68,9 @@ _JOINED = {
     "min": sql.SQL("least(t.{c}, EXCLUDED.{c})"),
 }
 
+_STATES["bounded"] = _STATES["counter"]
+_JOINED["bounded"] = _JOINED["counter"]
+
 # Our value is of this row, not of an earlier one with its key.
 _LACKING = sql.SQL("{c} = CASE WHEN EXCLUDED._born > t._born THEN {default} ELSE t.{c} END, ")
 
@@ -81,7 +85,7 @@ def merge_into(
     """Merge the versions in `source`, which have `columns`, into the table `into`."""
     key = shape.relation.key
     lacking = [c for c in shape.relation.plain.values() if c.name not in columns]
-    ruled = {c: rule for c, rule in shape.relation.rules if rule in _JOINED}
+    ruled = {c: kind(rule) for c, rule in shape.relation.rules if kind(rule) in _JOINED}
     fields = [c for c in columns if c not in HIDDEN_COLUMNS and c not in key]
     states = [c for c in fields if ruled.get(c) in _STATES]
     stamps = _JOIN_FIELDS.format(

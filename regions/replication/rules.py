@@ -5,6 +5,8 @@ anew: only states of the same row are joined. The outcome of a rule is no confli
 has no part of it.
 
 counter        every region's increments count (PN counter: a sum for each node, in `_fields`)
+bounded:N      a counter that never falls below N (0 where nothing is said): a region takes away
+               only what it holds rights for, which regions give each other (`escrow`)
 max, min       the greatest, or the smallest, that anybody wrote; a write the other way is undone
 enable_wins    concurrent true and false: true
 disable_wins   concurrent true and false: false
@@ -19,10 +21,10 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 
 from psycopg import sql
 
-FIELD_RULES = frozenset({"counter", "max", "min", "enable_wins", "disable_wins", "rename"})
 ROWS = "*"  # stands for the table's rows
 
 _declared: dict[str, dict[str, str]] = {}
@@ -39,6 +41,22 @@ def declared(table: str, columns: Collection[str]) -> dict[str, str]:
     return {name: rule for name, rule in rules.items() if name == ROWS or name in columns}
 
 
+def kind(rule: str) -> str:
+    """A rule without its parameter."""
+    return rule.partition(":")[0]
+
+
+def bound(rule: str) -> Decimal:
+    """The least value that a bounded counter may have. Raises ValueError."""
+    try:
+        least = Decimal(rule.partition(":")[2] or "0")
+    except InvalidOperation:
+        raise ValueError(rule) from None
+    if not least.is_finite():
+        raise ValueError(rule)
+    return least
+
+
 def as_json() -> str:
     """All declarations, in an order of their own: `{table: {column: rule}}`."""
     return json.dumps(_declared, sort_keys=True)
@@ -50,6 +68,9 @@ CREATE OR REPLACE TRIGGER {trigger} BEFORE {event} ON {table} FOR EACH ROW
 
 # A move keeps the names that rows have, were they made before there was the rule.
 _UNLESS_KEPT = "WHEN (current_setting('fabric.keep_names', true) IS DISTINCT FROM 'on')"
+
+
+_EVENTS = {"name_element": "INSERT", "keep_bound": "INSERT OR UPDATE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +86,7 @@ class Trigger:
         naming = self.function == "name_element"
         return _TRIGGER.format(
             trigger=sql.Identifier(self.name),
-            event=sql.SQL("INSERT" if naming else "UPDATE"),
+            event=sql.SQL(_EVENTS.get(self.function, "UPDATE")),
             table=table,
             condition=sql.SQL(_UNLESS_KEPT if naming else ""),
             function=sql.Identifier("fabric", self.function),
@@ -79,11 +100,15 @@ def triggers(rules: Mapping[str, str]) -> list[Trigger]:
     for column, rule in sorted(rules.items()):
         short = hashlib.sha256(column.encode()).hexdigest()[:12]
         if column == ROWS:
-            kind, _, names = rule.partition(":")
-            found.append(Trigger(f"fabric_rule_{short}", "name_element", (kind, *names.split(","))))
+            names = rule.partition(":")[2].split(",")
+            found.append(Trigger(f"fabric_rule_{short}", "name_element", (kind(rule), *names)))
         elif rule in ("max", "min"):
             # Before the stamps: what the rule does not let happen is no change.
             found.append(Trigger(f"fabric_rule_{short}", "keep_field", (rule, column)))
+        elif kind(rule) == "bounded":
+            about = (str(bound(rule)), column)
+            found.append(Trigger(f"fabric_rule_{short}", "hear_ask", about))
+            found.append(Trigger(f"zzz_fabric_rule_{short}", "keep_bound", about))
         elif rule != "rename":
             # After them: the state that the rule needs stands in the place of the field's stamp.
             found.append(Trigger(f"zzz_fabric_rule_{short}", "keep_state", (rule, column)))

@@ -43,9 +43,10 @@ def test_a_rule_on_a_field_that_cannot_have_it_is_refused():
             app_label = "shop"
 
     wrong = {"name": "counter", "sku": "max", "left": "counter", "sold": "sum", "gone": "max"}
-    for field, rule in wrong.items():
+    for field, rule in [*wrong.items(), ("sold", "bounded:no"), ("sold", "counter:3")]:
         assert len(list(merging.problems(Stock, field, rule))) == 1, field
-    assert list(merging.problems(Stock, "sold", "counter")) == []
+    for rule in ("counter", "bounded", "bounded:-5"):
+        assert list(merging.problems(Stock, "sold", rule)) == []
 
 
 def test_a_rule_for_a_model_that_is_not_installed_is_refused(settings):

@@ -188,6 +188,18 @@ CREATE TABLE IF NOT EXISTS fabric.dead_letter (
     UNIQUE (rel, pk, origin)
 );
 
+-- How much of a bounded counter a node would like to hold rights for. Replicated; each region forgets
+-- what is answered, or old, by itself.
+CREATE TABLE IF NOT EXISTS fabric.want (
+    rel text NOT NULL,
+    pk text[] NOT NULL,
+    field text NOT NULL,
+    node smallint NOT NULL,
+    amount numeric NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (rel, pk, field, node)
+);
+
 -- A real, replicated write that health checks, failover and drills make.
 CREATE TABLE IF NOT EXISTS fabric.probe (
     id uuid PRIMARY KEY,

@@ -18,7 +18,7 @@ from typing import Any
 State = Mapping[str, str | None]  # a row's columns as texts
 
 STAMPS = ("_born", "_stamp", "_fields")
-_WITH_STATE = frozenset({"counter", "enable_wins", "disable_wins"})
+_WITH_STATE = frozenset({"counter", "bounded", "enable_wins", "disable_wins"})
 _OF_THE_ROW = frozenset({"max", "min"})
 
 NEWEST = "the newest write"
@@ -132,7 +132,7 @@ def _proof(state: State, field: str, rule: str | None) -> Hashable:
     """What must be the same for two versions to have the same value."""
     if rule in _OF_THE_ROW:
         return tuple(state[name] for name in STAMPS)
-    if rule in _WITH_STATE:
+    if rule and rule.partition(":")[0] in _WITH_STATE:
         noted = json.loads(state["_fields"] or "{}").get(field)
         return state["_born"], state["_stamp"], json.dumps(noted, sort_keys=True)
     return stamp_of(state, field)

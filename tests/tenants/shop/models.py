@@ -13,6 +13,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower, Now
 
+from tenants.merging import merge_rules
+
 
 class Supplier(models.Model):
     code = models.CharField(max_length=20, unique=True)
@@ -31,6 +33,7 @@ class Note(models.Model):
         indexes = [models.Index(fields=["content_type", "object_id"], name="shop_note_about")]
 
 
+@merge_rules(stock="bounded")
 class Product(models.Model):
     sku = models.CharField(max_length=20)
     name = models.CharField(max_length=100)
