@@ -6,11 +6,16 @@ database and an operator's work without a tenant go out as they are.
 
 from __future__ import annotations
 
-from functools import cached_property
+from datetime import UTC
+from functools import cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.psycopg_any import register_tzloader
+from psycopg import adapters
+from psycopg.adapt import AdaptersMap
+from psycopg.pq import Format
 
 from regions.current import deployment
 from regions.deployment import APP_ROLE
@@ -144,10 +149,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def close_if_unusable_or_obsolete(self) -> None:
         """At a request's beginning and end: its connection is for the next one, in any thread."""
-        if self._pooled and self.connection is not None and not self.in_atomic_block:
-            self.close()
-        else:
+        if not self._pooled or self.in_atomic_block:
             super().close_if_unusable_or_obsolete()
+        elif self.connection is not None:
+            self.close()
 
     @property
     def shares_tables(self) -> bool:
@@ -177,12 +182,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return tenant.schema if tenant and self.cell_context else "public"
 
     def get_connection_params(self) -> dict[str, Any]:
-        return {**super().get_connection_params(), "cursor_factory": TenantCursor}
+        usual = super().get_connection_params()
+        if self.cell_context is None:
+            return {**usual, "cursor_factory": TenantCursor}
+        context = _with_fast_times(usual["context"])
+        return {**usual, "context": context, "cursor_factory": TenantCursor}
 
     def create_cursor(self, name: str | None = None) -> Any:
         if self.cell_context is None:
             return super().create_cursor(name)
-        cursor = super().create_cursor()
+        cursor = self.connection.cursor()
+        if self.timezone is not UTC:
+            register_tzloader(self.timezone, cursor)
         cursor.context = self.cell_context
         cursor.session = self.tenant_session
         if name and self._may_stream():
@@ -195,3 +206,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if session is None or not self.connection.autocommit:
             return True
         return not session.is_pooled(self.connection.pgconn)
+
+
+@lru_cache
+def _with_fast_times(template: AdaptersMap) -> AdaptersMap:
+    """Django's adapters, but psycopg's own loader of `timestamptz`. In a session whose time zone
+    is UTC it says the same as Django's, which is in Python: a tenth of a list of 20 rows."""
+    found = AdaptersMap(template)
+    loader: Any = adapters.get_loader(adapters.types["timestamptz"].oid, Format.TEXT)
+    found.register_loader("timestamptz", loader)
+    return found
