@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from django.apps import apps
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from regions.replication import rules
@@ -79,6 +80,10 @@ def problems(model: type[models.Model], name: str, rule: str) -> Iterator[str]:
         return
     if not isinstance(field, kinds) or field.is_relation or field.primary_key or field.unique:
         yield f"The rule {rule} is not for {type(field).__name__}, for keys or unique fields."
+    elif isinstance(field, ArrayField) and (
+        field.base_field.null or isinstance(field.base_field, ArrayField)
+    ):
+        yield f"The rule {rule} needs elements that are neither null nor arrays."
     elif field.null and rule not in ("max", "min"):
         yield f"The rule {rule} needs a field without null: there is no telling what to add to."
 
@@ -92,6 +97,7 @@ _KINDS: dict[str, tuple[type[models.Field], ...]] = {  # type: ignore[type-arg]
     "min": _ORDERED,
     "enable_wins": (models.BooleanField,),
     "disable_wins": (models.BooleanField,),
+    "set": (ArrayField,),
     "rename": (models.CharField, models.TextField),
 }
 

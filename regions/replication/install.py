@@ -21,7 +21,7 @@ from regions.topology import CellSpec
 Connection = psycopg.Connection[Any]
 
 PUBLICATION = "fabric"
-SCRIPTS = ("fabric.sql", "merge.sql", "rules.sql", "capture.sql", "escrow.sql")
+SCRIPTS = ("fabric.sql", "merge.sql", "rules.sql", "sets.sql", "capture.sql", "escrow.sql")
 REPLICATED = ("probe", "restored", "want")  # the fabric's own tables that peers get
 
 CALLABLE_BY_APP = (

@@ -52,6 +52,10 @@ _STATES = {
         "fabric.join_counter(t._fields -> {n}, t.{c}::numeric, EXCLUDED._fields -> {n},"
         " EXCLUDED.{c}::numeric, t._born)"
     ),
+    "set": sql.SQL(
+        "fabric.join_set(t._fields -> {n}, t.{c}::text::text[], EXCLUDED._fields -> {n},"
+        " EXCLUDED.{c}::text::text[], t._born)"
+    ),
     "enable_wins": sql.SQL(
         "fabric.join_flag(t._fields -> {n}, t.{c}, EXCLUDED._fields -> {n}, EXCLUDED.{c}, t._born)"
     ),
@@ -62,6 +66,7 @@ _STATES = {
 }
 _JOINED = {
     "counter": sql.SQL("coalesce(fabric.counter_value({state})::{type}, {later})"),
+    "set": sql.SQL("coalesce(fabric.set_value({state})::text::{type}, {later})"),
     "enable_wins": sql.SQL("coalesce(fabric.flag_value({state}), {later})"),
     "disable_wins": sql.SQL("coalesce(NOT fabric.flag_value({state}), {later})"),
     "max": sql.SQL("greatest(t.{c}, EXCLUDED.{c})"),

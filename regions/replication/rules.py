@@ -10,6 +10,7 @@ bounded:N      a counter that never falls below N (0 where nothing is said): a r
 max, min       the greatest, or the smallest, that anybody wrote; a write the other way is undone
 enable_wins    concurrent true and false: true
 disable_wins   concurrent true and false: false
+set            (of an array) elements: what one region adds stays, unless it was seen and removed
 rename         of two rows that claim one unique value the later one gets another
 set:a,b        (of a table, under "*") rows are elements, named by the columns a and b: two regions
                that add one element add the same row, and a delete removes only what it has seen
@@ -70,7 +71,11 @@ CREATE OR REPLACE TRIGGER {trigger} BEFORE {event} ON {table} FOR EACH ROW
 _UNLESS_KEPT = "WHEN (current_setting('fabric.keep_names', true) IS DISTINCT FROM 'on')"
 
 
-_EVENTS = {"name_element": "INSERT", "keep_bound": "INSERT OR UPDATE"}
+_EVENTS = {
+    "name_element": "INSERT",
+    "keep_bound": "INSERT OR UPDATE",
+    "keep_set": "INSERT OR UPDATE",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,8 @@ def triggers(rules: Mapping[str, str]) -> list[Trigger]:
         elif rule in ("max", "min"):
             # Before the stamps: what the rule does not let happen is no change.
             found.append(Trigger(f"fabric_rule_{short}", "keep_field", (rule, column)))
+        elif rule == "set":
+            found.append(Trigger(f"zzz_fabric_rule_{short}", "keep_set", (rule, column)))
         elif kind(rule) == "bounded":
             about = (str(bound(rule)), column)
             found.append(Trigger(f"fabric_rule_{short}", "hear_ask", about))

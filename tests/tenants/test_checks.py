@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import apps
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.test.utils import isolate_apps
 
@@ -38,15 +39,19 @@ def test_a_rule_on_a_field_that_cannot_have_it_is_refused():
         sku = models.IntegerField(unique=True)
         left = models.IntegerField(null=True)
         sold = models.IntegerField(default=0)
+        tags = ArrayField(models.CharField(max_length=9))
+        rows = ArrayField(ArrayField(models.IntegerField()))
 
         class Meta:
             app_label = "shop"
 
     wrong = {"name": "counter", "sku": "max", "left": "counter", "sold": "sum", "gone": "max"}
+    wrong |= {"tags": "counter", "rows": "set"}
     for field, rule in [*wrong.items(), ("sold", "bounded:no"), ("sold", "counter:3")]:
         assert len(list(merging.problems(Stock, field, rule))) == 1, field
     for rule in ("counter", "bounded", "bounded:-5"):
         assert list(merging.problems(Stock, "sold", rule)) == []
+    assert list(merging.problems(Stock, "tags", "set")) == []
 
 
 def test_a_rule_for_a_model_that_is_not_installed_is_refused(settings):

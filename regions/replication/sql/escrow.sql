@@ -40,7 +40,7 @@ CREATE OR REPLACE FUNCTION fabric.change_part(
     state jsonb, node text, stamp bigint, change numeric, taker text, gift numeric)
 RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT state || jsonb_build_object(node, jsonb_build_array(
-        greatest(stamp, fabric.after_stamp(coalesce((state -> node ->> 0)::bigint, 0), node::bigint)),
+        fabric.part_stamp(state, node, stamp),
         coalesce((state -> node ->> 1)::numeric, 0) + change,
         coalesce(state -> node -> 2, '{}') || CASE WHEN gift > 0 THEN jsonb_build_object(
             taker, coalesce((state -> node -> 2 ->> taker)::numeric, 0) + gift) ELSE '{}' END))

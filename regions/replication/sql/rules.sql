@@ -5,6 +5,14 @@
 -- A field without a state has its row's first value; where a stamp stands in its place the rule was
 -- declared after that write.
 
+-- The stamp of a node's next part: the write's, or what the node makes of that and of the part's own.
+CREATE OR REPLACE FUNCTION fabric.part_stamp(state jsonb, node text, stamp bigint)
+RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN stamp & 255 = node::bigint AND stamp > last THEN stamp
+                ELSE ((greatest(stamp, last) >> 8) + 1) << 8 | node::bigint END
+      FROM coalesce((state -> node ->> 0)::bigint, 0) AS last
+$$;
+
 CREATE OR REPLACE FUNCTION fabric.counter_state(state jsonb, born bigint, value numeric)
 RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE jsonb_typeof(state) WHEN 'object' THEN state ELSE jsonb_build_object(
