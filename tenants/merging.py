@@ -80,11 +80,13 @@ def problems(model: type[models.Model], name: str, rule: str) -> Iterator[str]:
         return
     if not isinstance(field, kinds) or field.is_relation or field.primary_key or field.unique:
         yield f"The rule {rule} is not for {type(field).__name__}, for keys or unique fields."
-    elif isinstance(field, ArrayField) and (
-        field.base_field.null or isinstance(field.base_field, ArrayField)
+    elif (
+        rule == "set"
+        and isinstance(field, ArrayField)
+        and (field.base_field.null or isinstance(field.base_field, ArrayField))
     ):
         yield f"The rule {rule} needs elements that are neither null nor arrays."
-    elif field.null and rule not in ("max", "min"):
+    elif field.null and rule not in ("max", "min", "keep_both"):
         yield f"The rule {rule} needs a field without null: there is no telling what to add to."
 
 
@@ -98,6 +100,7 @@ _KINDS: dict[str, tuple[type[models.Field], ...]] = {  # type: ignore[type-arg]
     "enable_wins": (models.BooleanField,),
     "disable_wins": (models.BooleanField,),
     "set": (ArrayField,),
+    "keep_both": (models.Field,),
     "rename": (models.CharField, models.TextField),
 }
 

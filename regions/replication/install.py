@@ -28,6 +28,7 @@ CALLABLE_BY_APP = (
     "fabric.commit_position()",
     "fabric.confirmed_by(pg_lsn)",
     "fabric.differing(record, record)",
+    "fabric.kept_values(jsonb)",
     "fabric.may_write()",
     "fabric.rights_held(jsonb, bigint, numeric, numeric)",
     "fabric.write_probe(uuid)",

@@ -56,6 +56,12 @@ _STATES = {
         "fabric.join_set(t._fields -> {n}, t.{c}::text::text[], EXCLUDED._fields -> {n},"
         " EXCLUDED.{c}::text::text[], t._born)"
     ),
+    "keep_both": sql.SQL(
+        "fabric.join_set(t._fields -> {n}, fabric.kept_element("
+        "CASE WHEN t.{c} IS NOT NULL THEN format('%s', t.{c}) END), EXCLUDED._fields -> {n},"
+        " fabric.kept_element(CASE WHEN EXCLUDED.{c} IS NOT NULL THEN"
+        " format('%s', EXCLUDED.{c}) END), t._born)"
+    ),
     "enable_wins": sql.SQL(
         "fabric.join_flag(t._fields -> {n}, t.{c}, EXCLUDED._fields -> {n}, EXCLUDED.{c}, t._born)"
     ),
@@ -67,6 +73,10 @@ _STATES = {
 _JOINED = {
     "counter": sql.SQL("coalesce(fabric.counter_value({state})::{type}, {later})"),
     "set": sql.SQL("coalesce(fabric.set_value({state})::text::{type}, {later})"),
+    "keep_both": sql.SQL(
+        "CASE jsonb_typeof({state}) WHEN 'object' THEN fabric.kept_value({state})::{type}"
+        " ELSE {later} END"
+    ),
     "enable_wins": sql.SQL("coalesce(fabric.flag_value({state}), {later})"),
     "disable_wins": sql.SQL("coalesce(NOT fabric.flag_value({state}), {later})"),
     "max": sql.SQL("greatest(t.{c}, EXCLUDED.{c})"),

@@ -11,6 +11,7 @@ max, min       the greatest, or the smallest, that anybody wrote; a write the ot
 enable_wins    concurrent true and false: true
 disable_wins   concurrent true and false: false
 set            (of an array) elements: what one region adds stays, unless it was seen and removed
+keep_both      every value that nobody knowingly replaced is kept; the field shows the newest
 rename         of two rows that claim one unique value the later one gets another
 set:a,b        (of a table, under "*") rows are elements, named by the columns a and b: two regions
                that add one element add the same row, and a delete removes only what it has seen
@@ -110,6 +111,9 @@ def triggers(rules: Mapping[str, str]) -> list[Trigger]:
         elif rule in ("max", "min"):
             # Before the stamps: what the rule does not let happen is no change.
             found.append(Trigger(f"fabric_rule_{short}", "keep_field", (rule, column)))
+        elif rule == "keep_both":
+            found.append(Trigger(f"fabric_rule_{short}", "hear_settled", (rule, column)))
+            found.append(Trigger(f"zzz_fabric_rule_{short}", "keep_values", (rule, column)))
         elif rule == "set":
             found.append(Trigger(f"zzz_fabric_rule_{short}", "keep_set", (rule, column)))
         elif kind(rule) == "bounded":

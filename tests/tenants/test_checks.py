@@ -52,6 +52,7 @@ def test_a_rule_on_a_field_that_cannot_have_it_is_refused():
     for rule in ("counter", "bounded", "bounded:-5"):
         assert list(merging.problems(Stock, "sold", rule)) == []
     assert list(merging.problems(Stock, "tags", "set")) == []
+    assert list(merging.problems(Stock, "left", "keep_both")) == []
 
 
 def test_a_rule_for_a_model_that_is_not_installed_is_refused(settings):

@@ -93,3 +93,61 @@ BEGIN
     NEW._fields := jsonb_set(coalesce(NEW._fields, '{}'), ARRAY[field], state);
     RETURN NEW #= hstore(field, fabric.set_value(state)::text);
 END $$;
+
+-- Values that are kept beside each other: a set of values, of which a write leaves its own alone. As an
+-- element a value is its text after an equals sign; null is nothing.
+CREATE OR REPLACE FUNCTION fabric.kept_element(value text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT ARRAY[coalesce('=' || value, '')] $$;
+
+-- The newest first, which is the one that the field has.
+CREATE OR REPLACE FUNCTION fabric.kept_values(state jsonb)
+RETURNS TABLE (value text, stamp bigint) LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN element <> '' THEN substr(element, 2) END, max(added::bigint)
+      FROM jsonb_each(CASE jsonb_typeof(state) WHEN 'object' THEN state END) AS parts(node, part)
+     CROSS JOIN LATERAL jsonb_each_text(part -> 1) AS e(element, added)
+     GROUP BY element ORDER BY 2 DESC
+$$;
+
+CREATE OR REPLACE FUNCTION fabric.kept_value(state jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ 
+    SELECT value FROM fabric.kept_values(state) ORDER BY stamp DESC LIMIT 1
+$$;
+
+-- TG_ARGV: the rule, the column. Before the stamps. Who settles on the value that the field has anyway
+-- writes {"settle": column} to _base, which the stamps put back.
+CREATE OR REPLACE FUNCTION fabric.hear_settled() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW._base IS DISTINCT FROM OLD._base AND NEW._base ->> 'settle' = TG_ARGV[1] THEN
+        PERFORM set_config('fabric.settled', TG_ARGV[1], true);
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- TG_ARGV: the rule, the column. Runs after the stamps. A write replaces all that is kept here.
+CREATE OR REPLACE FUNCTION fabric.keep_values() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1
+SET TimeZone = 'UTC' SET bytea_output = 'hex' AS $$
+DECLARE
+    field text := TG_ARGV[1];
+    was text := hstore(OLD) -> field;
+    now text := hstore(NEW) -> field;
+    settled boolean := coalesce(current_setting('fabric.settled', true) = field, false);
+    state jsonb;
+    node text;
+BEGIN
+    IF settled THEN
+        PERFORM set_config('fabric.settled', '', true);
+    ELSIF was IS NOT DISTINCT FROM now THEN
+        RETURN NEW;
+    END IF;
+    SELECT m.node INTO node FROM fabric.member m;
+    state := fabric.set_state(OLD._fields -> field, OLD._born, fabric.kept_element(was));
+    state := fabric.change_set(
+        state, node, fabric.part_stamp(state, node, NEW._stamp), fabric.kept_element(now),
+        (SELECT array_agg(element) FROM jsonb_each(state) AS parts(key, part)
+          CROSS JOIN LATERAL jsonb_object_keys(part -> 1) AS element));
+    NEW._fields := jsonb_set(coalesce(NEW._fields, '{}'), ARRAY[field], state);
+    RETURN NEW;
+END $$;

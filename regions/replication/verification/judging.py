@@ -18,7 +18,7 @@ from typing import Any
 State = Mapping[str, str | None]  # a row's columns as texts
 
 STAMPS = ("_born", "_stamp", "_fields")
-_WITH_STATE = frozenset({"counter", "bounded", "set", "enable_wins", "disable_wins"})
+_WITH_STATE = frozenset({"counter", "bounded", "set", "keep_both", "enable_wins", "disable_wins"})
 _OF_THE_ROW = frozenset({"max", "min"})
 
 NEWEST = "the newest write"

@@ -33,7 +33,7 @@ class Note(models.Model):
         indexes = [models.Index(fields=["content_type", "object_id"], name="shop_note_about")]
 
 
-@merge_rules(stock="bounded", labels="set")
+@merge_rules(stock="bounded", labels="set", facts="keep_both")
 class Product(models.Model):
     sku = models.CharField(max_length=20)
     name = models.CharField(max_length=100)
