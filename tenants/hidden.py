@@ -15,15 +15,15 @@ from regions.replication import rules
 
 
 class HiddenRow:
-    """Raises ValueError if the field does not have the rule."""
+    """Raises ValueError if the field has none of the rules."""
 
-    def __init__(self, row: models.Model, name: str, *, kind: str) -> None:
+    def __init__(self, row: models.Model, name: str, *kinds: str) -> None:
         model = type(row)
         self.field: Any = model._meta.get_field(name)
         self.column = str(getattr(self.field, "column", ""))
         self.rule = rules.declared(model._meta.db_table, [self.column]).get(self.column, "")
-        if rules.kind(self.rule) != kind:
-            raise ValueError(f"{model._meta.label}.{name} does not have the rule `{kind}`.")
+        if rules.kind(self.rule) not in kinds:
+            raise ValueError(f"{model._meta.label}.{name} does not have the rule `{kinds[0]}`.")
         self.row = row
         self.connection = connections[row._state.db or DEFAULT_DB_ALIAS]
 

@@ -1,7 +1,8 @@
-"""The values of a field with the rule `keep_both` that two regions wrote at once.
+"""The values of a field that is kept, or has a resolver, that two regions wrote at once.
 
-The field itself has the newest one, in every region. The others stay with the row until somebody
-writes the field who has them before him: a write of another value does, and so does `settle`.
+The field itself has the newest one, or what the resolver makes of them, in every region. They stay
+with the row until somebody writes the field who has them before him: a write of another value does,
+and so does `settle`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Version:
 def versions(row: models.Model, field: str) -> list[Version]:
     """All that are kept, the newest first; [] where nobody has changed the field since the row was
     made, or the row is gone. Raises ValueError if the field does not have the rule."""
-    hidden = HiddenRow(row, field, kind="keep_both")
+    hidden = HiddenRow(row, field, "keep_both", "resolve")
     regions = {site.node: site.name for site in deployment().regions.values()}
     found = []
     for value, stamp in hidden.execute(_VERSIONS, [hidden.column]):
@@ -47,7 +48,7 @@ def versions(row: models.Model, field: str) -> list[Version]:
 def settle(row: models.Model, field: str, value: Any) -> None:
     """The field has `value`, and nothing else is kept of those that are known here. Raises
     ValueError as `versions`."""
-    hidden = HiddenRow(row, field, kind="keep_both")
+    hidden = HiddenRow(row, field, "keep_both", "resolve")
     alias = hidden.connection.alias
     with transaction.atomic(using=alias):
         type(row)._base_manager.using(alias).filter(pk=row.pk).update(**{field: value})

@@ -20,6 +20,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from regions.replication import rules
+from regions.replication.resolving import Resolver, find, rule_of
 from tenants.labels import tenant_labels
 
 M = TypeVar("M", bound=type[models.Model])
@@ -27,11 +28,13 @@ M = TypeVar("M", bound=type[models.Model])
 _declared: dict[type[models.Model], dict[str, str]] = {}
 
 
-def merge_rules(**fields: str) -> Callable[[M], M]:
+def merge_rules(**fields: str | Resolver) -> Callable[[M], M]:
     """Declare how the model's fields are merged; the others are the last writer's."""
 
     def declare(model: M) -> M:
-        _declared[model] = fields
+        _declared[model] = {
+            name: rule if isinstance(rule, str) else rule_of(rule) for name, rule in fields.items()
+        }
         return model
 
     return declare
@@ -73,8 +76,8 @@ def problems(model: type[models.Model], name: str, rule: str) -> Iterator[str]:
     if kinds is None:
         yield f"There is no merge rule {rule!r}: choose one of {', '.join(sorted(_KINDS))}."
         return
-    if ":" in rule and not _has_bound(rule):
-        yield f"The rule {rule} is not a bound: write bounded, or bounded:-100."
+    if wrong := _wrong_parameter(rule):
+        yield wrong
         return
     if rule == "rename" and isinstance(field, kinds) and not field.primary_key:
         return
@@ -86,11 +89,12 @@ def problems(model: type[models.Model], name: str, rule: str) -> Iterator[str]:
         and (field.base_field.null or isinstance(field.base_field, ArrayField))
     ):
         yield f"The rule {rule} needs elements that are neither null nor arrays."
-    elif field.null and rule not in ("max", "min", "keep_both"):
+    elif field.null and rules.kind(rule) not in _WITH_NULL:
         yield f"The rule {rule} needs a field without null: there is no telling what to add to."
 
 
 _NUMBERS = (models.IntegerField, models.DecimalField)
+_WITH_NULL = ("max", "min", "keep_both", "resolve")
 _ORDERED = (*_NUMBERS, models.FloatField, models.DateField, models.TimeField, models.DurationField)
 _KINDS: dict[str, tuple[type[models.Field], ...]] = {  # type: ignore[type-arg]
     "counter": _NUMBERS,
@@ -101,16 +105,27 @@ _KINDS: dict[str, tuple[type[models.Field], ...]] = {  # type: ignore[type-arg]
     "disable_wins": (models.BooleanField,),
     "set": (ArrayField,),
     "keep_both": (models.Field,),
+    "resolve": (models.Field,),
     "rename": (models.CharField, models.TextField),
 }
 
 
-def _has_bound(rule: str) -> bool:
+def _wrong_parameter(rule: str) -> str | None:
+    """What is wrong with what stands after the colon."""
+    kind = rules.kind(rule)
+    if kind == "resolve":
+        try:
+            find(rule)
+        except ValueError as error:
+            return f"{str(error).capitalize()}. Write resolve:module:function@version."
+        return None
+    if ":" in rule and kind != "bounded":
+        return f"The rule {kind} has no parameter."
     try:
         rules.bound(rule)
     except ValueError:
-        return False
-    return rules.kind(rule) == "bounded"
+        return f"The rule {rule} is not a bound: write bounded, or bounded:-100."
+    return None
 
 
 def _element(model: type[models.Model]) -> tuple[str, ...]:

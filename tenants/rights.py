@@ -41,7 +41,7 @@ def is_refusal(error: IntegrityError) -> bool:
 
 def held(row: models.Model, field: str) -> Rights:
     """Raises ValueError if the field has no bound, and the model's DoesNotExist."""
-    hidden = HiddenRow(row, field, kind="bounded")
+    hidden = HiddenRow(row, field, "bounded")
     found = hidden.execute(_HELD, [hidden.column, rules.bound(hidden.rule)])
     if not found:
         raise type(row).DoesNotExist  # type: ignore[attr-defined]
@@ -51,5 +51,5 @@ def held(row: models.Model, field: str) -> Rights:
 def ask(row: models.Model, field: str, amount: Decimal | int) -> None:
     """Ask the other regions for rights, so that this one holds `amount`; what they can spare comes
     within seconds, if at all. Committed with the transaction. Raises ValueError as `held`."""
-    hidden = HiddenRow(row, field, kind="bounded")
+    hidden = HiddenRow(row, field, "bounded")
     hidden.tell({"ask": {hidden.column: str(amount)}})

@@ -84,7 +84,9 @@ _JOINED = {
 }
 
 _STATES["bounded"] = _STATES["counter"]
+_STATES["resolve"] = _STATES["keep_both"]
 _JOINED["bounded"] = _JOINED["counter"]
+_JOINED["resolve"] = _JOINED["keep_both"]
 
 # Our value is of this row, not of an earlier one with its key.
 _LACKING = sql.SQL("{c} = CASE WHEN EXCLUDED._born > t._born THEN {default} ELSE t.{c} END, ")

@@ -12,6 +12,8 @@ enable_wins    concurrent true and false: true
 disable_wins   concurrent true and false: false
 set            (of an array) elements: what one region adds stays, unless it was seen and removed
 keep_both      every value that nobody knowingly replaced is kept; the field shows the newest
+resolve:F@N    as keep_both, but the field shows what the application's function F makes of the
+               values (`resolving`), in its version N
 rename         of two rows that claim one unique value the later one gets another
 set:a,b        (of a table, under "*") rows are elements, named by the columns a and b: two regions
                that add one element add the same row, and a delete removes only what it has seen
@@ -111,7 +113,7 @@ def triggers(rules: Mapping[str, str]) -> list[Trigger]:
         elif rule in ("max", "min"):
             # Before the stamps: what the rule does not let happen is no change.
             found.append(Trigger(f"fabric_rule_{short}", "keep_field", (rule, column)))
-        elif rule == "keep_both":
+        elif kind(rule) in ("keep_both", "resolve"):
             found.append(Trigger(f"fabric_rule_{short}", "hear_settled", (rule, column)))
             found.append(Trigger(f"zzz_fabric_rule_{short}", "keep_values", (rule, column)))
         elif rule == "set":

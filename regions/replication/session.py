@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from regions.replication import resolving
 from regions.replication.shapes import Shape
 from regions.replication.statements import Statements
 
@@ -93,5 +94,6 @@ async def merge_stage(session: Session, statements: Statements, *, rows: int) ->
     if (await session.fetch(statements.any_dead))[0][0]:
         for statement in statements.settle_deleted:
             await session.execute(statement)
+    await resolving.resolve(session, statements)
     await session.execute(statements.clear if rows <= SMALL else statements.truncate)
     await session.leave(statements)

@@ -153,6 +153,7 @@ class Statements:
         )
         self.key = texts(key)
         self.meta = names["meta"]
+        self.matches = names["matches"]
         self.definitions = shape.definitions()
         self.insert_new = _INSERT_NEW.format(**names, ordinality=sql.SQL("AS written"))
         self.stage = _STAGE.format(**names, ordinality=ordinality, narrowed=sql.SQL(""))

@@ -10,6 +10,7 @@ from django.test.utils import isolate_apps
 from regions.replication import rules
 from tenants import merging
 from tenants.checks import columns_are_free, rules_fit
+from tests.regions.replication import functions
 
 
 def test_the_apps_of_this_project_are_accepted():
@@ -47,12 +48,18 @@ def test_a_rule_on_a_field_that_cannot_have_it_is_refused():
 
     wrong = {"name": "counter", "sku": "max", "left": "counter", "sold": "sum", "gone": "max"}
     wrong |= {"tags": "counter", "rows": "set"}
-    for field, rule in [*wrong.items(), ("sold", "bounded:no"), ("sold", "counter:3")]:
+    for field, rule in [
+        *wrong.items(),
+        ("sold", "bounded:no"),
+        ("sold", "counter:3"),
+        ("name", "resolve:x@1"),
+    ]:
         assert len(list(merging.problems(Stock, field, rule))) == 1, field
     for rule in ("counter", "bounded", "bounded:-5"):
         assert list(merging.problems(Stock, "sold", rule)) == []
     assert list(merging.problems(Stock, "tags", "set")) == []
     assert list(merging.problems(Stock, "left", "keep_both")) == []
+    assert list(merging.problems(Stock, "left", merging.rule_of(functions.union))) == []
 
 
 def test_a_rule_for_a_model_that_is_not_installed_is_refused(settings):

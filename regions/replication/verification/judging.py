@@ -18,7 +18,9 @@ from typing import Any
 State = Mapping[str, str | None]  # a row's columns as texts
 
 STAMPS = ("_born", "_stamp", "_fields")
-_WITH_STATE = frozenset({"counter", "bounded", "set", "keep_both", "enable_wins", "disable_wins"})
+_WITH_STATE = frozenset(
+    {"counter", "bounded", "set", "keep_both", "resolve", "enable_wins", "disable_wins"}
+)
 _OF_THE_ROW = frozenset({"max", "min"})
 
 NEWEST = "the newest write"
@@ -81,6 +83,9 @@ def judge(
             r: s[field] for r, s in living.items() if _proof(s, field, rules.get(field)) == proof
         }
         if len(set(tied.values())) < 2:
+            if tied and (rules.get(field) or "").startswith("resolve:"):
+                # What the application's function made of it; the merge alone can't.
+                right[field] = next(iter(tied.values()))
             continue
         settled = _settle(tied, nodes, _writer(joined, field))
         if settled is None:
