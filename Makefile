@@ -12,7 +12,7 @@ help:
 	@echo "make test   install what is missing, check the code, run the whole test suite"
 	@echo "make bench  measure side by side with the peers (AREAS=…, BENCH=--quick), into bench/results.json"
 	@echo "make compat run well-known apps' own tests inside tenants and without (SUITES=…)"
-	@echo "make faults break regions, links and clocks while clients write (FAULTS=--seed=7 …)"
+	@echo "make faults break regions, links and clocks while clients write (FAULTS=…, LEASED=…)"
 	@echo "make lint   only check the code: style, types, import contracts, migrations"
 	@echo "make clean  stop the fleet, delete its data, the environment and all caches"
 
@@ -36,6 +36,7 @@ compat: $(INSTALLED)
 
 faults: $(INSTALLED)
 	$(BIN)/python -m tests.faults $(FAULTS)
+	$(BIN)/python -m tests.faults.leased $(LEASED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -85,6 +85,7 @@ def create_databases(deployment: Deployment, spec: CellSpec) -> None:
             transport.ensure_role(admin, deployment, spec)
         with administrator(deployment, region, spec.database) as admin:
             _restrict(admin)
+            let_compare(admin)
             # A row as the texts of its columns by name. In pg_catalog apps find it, too.
             admin.execute("CREATE EXTENSION IF NOT EXISTS hstore SCHEMA pg_catalog")
             install.become_owner(admin)
@@ -157,6 +158,20 @@ def admit(admin: Connection, database: str) -> None:
     )
     admin.execute(
         sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(name, sql.Identifier(AGENT_ROLE))
+    )
+
+
+def let_compare(admin: Connection) -> None:
+    """The agent may see how far each subscription has got: who takes over from a lost writer must
+    have most of its log."""
+    may = "SELECT has_function_privilege(%s, 'pg_show_replication_origin_status()', 'EXECUTE')"
+    if admin.execute(may, (AGENT_ROLE,)).fetchone() == (True,):
+        return
+    admin.execute(
+        sql.SQL(
+            "GRANT SELECT ON pg_catalog.pg_replication_origin_status TO {agent};"
+            "GRANT EXECUTE ON FUNCTION pg_catalog.pg_show_replication_origin_status() TO {agent}"
+        ).format(agent=sql.Identifier(AGENT_ROLE))
     )
 
 

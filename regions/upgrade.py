@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from regions.cells import administrator
+from regions.cells import administrator, let_compare
 from regions.deployment import Deployment
 from regions.errors import CannotUpgrade
 from regions.replication import install
@@ -28,6 +28,7 @@ def upgrade_replicas(deployment: Deployment, region: str) -> list[str]:
     upgraded = []
     for database in databases:
         with administrator(deployment, region, database) as session:
+            let_compare(session)
             if _is_earlier(session):
                 _upgrade(session, database, region)
                 upgraded.append(database)

@@ -75,7 +75,9 @@ def _told(response: HttpResponseBase, outcome: str) -> HttpResponseBase:
 
 
 def confirmed() -> bool:
-    """Whether a peer has durably received all that this connection has committed."""
+    """Whether a peer has durably received all that this connection has committed, while this region
+    might still write: then whoever writes next has it, too. A commit that was frozen behind its
+    own check until the lease had ended is not confirmed, whoever has it."""
     deadline = time.monotonic() + WAIT_SECONDS
     try:
         with connection.cursor() as cursor:
@@ -84,7 +86,9 @@ def confirmed() -> bool:
             while True:
                 cursor.execute("SELECT fabric.confirmed_by(%s::pg_lsn)", [position])
                 if cursor.fetchone()[0] >= 1:
-                    return True
+                    # Asked afterwards: the next writer first applies what it had by then.
+                    cursor.execute("SELECT fabric.may_write()")
+                    return bool(cursor.fetchone()[0])
                 if time.monotonic() >= deadline:
                     return False
                 time.sleep(POLL_SECONDS)

@@ -242,15 +242,21 @@ def _in_time(rto: float | None, objectives: Objectives) -> Check:
 
 
 def _never_two(seen: Seen) -> Check:
-    """At no moment two regions' gates were open, as far as the newest look at each tells."""
-    both = ""
+    found = both_open(seen.gates)
+    both = f"{found[1]} at {found[0] - seen.began:.3f} s" if found else ""
+    return Check("never two writers", "one at a time", both or "one at a time", not both)
+
+
+def both_open(gates: Sequence[Gate]) -> tuple[float, str] | None:
+    """The first moment at which two regions' gates were open, as far as the newest look at each
+    tells, and whose they were."""
     newest: dict[str, Gate] = {}
-    for gate in sorted(seen.gates, key=lambda one: one.at):
+    for gate in sorted(gates, key=lambda one: one.at):
         newest[gate.region] = gate
         open_now = sorted(one.region for one in newest.values() if one.until > gate.at)
-        if len(open_now) > 1 and not both:
-            both = f"{' and '.join(open_now)} at {gate.at - seen.began:.3f} s"
-    return Check("never two writers", "one at a time", both or "one at a time", not both)
+        if len(open_now) > 1:
+            return gate.at, " and ".join(open_now)
+    return None
 
 
 def _lawful(plan: Plan, seen: Seen) -> Check:

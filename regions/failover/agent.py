@@ -17,6 +17,7 @@ import psycopg
 
 from regions.deployment import AGENT_ROLE, CONTROL_CELL, CONTROL_DATABASE, Deployment
 from regions.errors import RegionsError
+from regions.failover.ahead import ahead
 from regions.failover.handover import hand_over
 from regions.failover.journal import Journal
 from regions.failover.leading import Leader
@@ -94,6 +95,9 @@ class Agent:
     async def server_clock(self) -> ServerClock:
         ((reading,),) = await self._clock.fetch("SELECT clock_timestamp()")
         return server_clock_of(reading, time.monotonic())
+
+    async def ahead(self, cell: str, of: str) -> str | None:
+        return await ahead(self.deployment, self._specs[cell], self.region, of)
 
     async def hand_over(self, held: Held, target: str, renew: Renew, *, forced: bool) -> None:
         worker, _ = self._workers[held.cell]

@@ -17,17 +17,18 @@ import psycopg
 
 from regions.errors import RegionsError
 from regions.failover.decide import Action, Decision, Sight, decide, rest
+from regions.failover.handover import RESERVED_SECONDS
 from regions.failover.journal import Request
 from regions.failover.lease import Held, Leases, View
 from regions.failover.lease_map import LeaseMap
 from regions.failover.link import Unreachable
+from regions.failover.promoting import Promotions
 from regions.failover.surroundings import Log, Surroundings
 from regions.failover.turns import Turns, utc_now
 from regions.topology import CellSpec
 
 TICK_SECONDS = 0.2
 KEEP_SECONDS = 0.05  # how often the keeper looks whether a renewal is due
-DRAIN_SECONDS = 3.0
 PATIENCE_SECONDS = 10.0  # after a hand-over by the timetable that failed
 
 
@@ -65,6 +66,7 @@ class Leader:
         self._tries: dict[str, int] = {}
         self._rests_until: dict[str, float] = {}
         self._handing_over: set[str] = set()
+        self._promotions = Promotions(region, around, journal, clock)
         self._background: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -93,7 +95,8 @@ class Leader:
             # It may have been lost, or handed over, while the acceptors were asked.
             if name in renewed and self.held.get(name) is lease:
                 self.held[name] = renewed[name]
-                if replica := self._around.replica(name):
+                replica = self._around.replica(name)
+                if replica and not self._promotions.under_way(renewed[name]):
                     until = server_clock(renewed[name].until)
                     opened = replica.open_gate(lease.epoch, until)
                     self._spawn(self._journal.attempt(name, opened))
@@ -173,30 +176,28 @@ class Leader:
                 if views[name].last != self._region:
                     self._gained[name] = (spec.timetable, self._wall())
                 self._map.writes(name, self._region, won[name].epoch)
-                self._spawn(self._promote(name, won[name]))
+                # Who was asked for by name takes over whatever others have.
+                chosen = name in requests or views[name].successor == self._region
+                before = None if chosen else views[name].last
+                self._spawn(self._promote(name, won[name], before))
                 if name in requests:
                     await self._journal.settle(requests[name].id, "done")
             else:
                 tries = self._tries[name] = self._tries.get(name, 0) + 1
                 self._rests_until[name] = now + rest(tries, now - asked, self._chance())
 
-    async def _promote(self, name: str, lease: Held) -> None:
-        """Apply what has arrived, then let writes in: at once if the wait takes too long."""
-        replica = self._around.replica(name)
-        patience = self._clock() + DRAIN_SECONDS
-        try:
-            while replica and self._clock() < patience and not await replica.drained():
-                await asyncio.sleep(0.01)
-            held = self.held.get(name)
-            if replica is None or held is None or held.epoch != lease.epoch:
-                return
-            server_clock = await self._around.server_clock()
-            await replica.open_gate(lease.epoch, server_clock(held.until))
-        except (Unreachable, psycopg.Error) as error:
-            self._journal.say(name, f"The promotion waits for the next renewal: {error}")
-        await self._journal.event(
-            name, Decision(Action.ACQUIRE, f"{self._region} writes {name} now."), lease.epoch
-        )
+    async def _promote(self, name: str, lease: Held, before: str | None) -> None:
+        """Open the gate, or leave the cell to a region that has more of what `before` wrote."""
+
+        def held() -> Held | None:
+            now = self.held.get(name)
+            return now if now is not None and now.epoch == lease.epoch else None
+
+        better = await self._promotions.promote(lease, before, held)
+        if better is None or held() is None:
+            return
+        del self.held[name]
+        await self._leases.release(lease, successor=better, reserved=RESERVED_SECONDS)
 
     async def _hand_over(self, name: str, target: str, request: Request | None) -> None:
         async def renew() -> bool:

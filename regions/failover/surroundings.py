@@ -37,6 +37,11 @@ class Surroundings(Protocol):
         never too late. Raises Unreachable, or the database's own error."""
         ...
 
+    async def ahead(self, cell: str, of: str) -> str | None:
+        """Which other region that answers has received more of what region `of` wrote than this
+        one; None if none has."""
+        ...
+
     async def hand_over(self, held: Held, target: str, renew: Renew, *, forced: bool) -> None:
         """Let the target have it. Raises RegionsError: then this region goes on writing."""
         ...

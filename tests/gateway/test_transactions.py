@@ -114,6 +114,31 @@ def test_a_wait_that_ends_early_says_maybe_and_keeps_the_write(
     assert customers_in(deployment, live.HERE) == 1
 
 
+def test_what_a_peer_gets_after_the_lease_has_ended_is_not_confirmed(
+    served: None, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the server was frozen between a commit's check and its record."""
+    gate = "UPDATE fabric.gate SET valid_until = %s"
+    monkeypatch.setattr(durability, "WAIT_SECONDS", 60)
+    real_answer = durability.confirmed
+
+    def lease_ends_first() -> bool:
+        with psycopg.connect(deployment.dsn(live.HERE, live.LAB.database, ADMIN_ROLE)) as admin:
+            admin.execute(gate, ("-infinity",))
+        return real_answer()
+
+    monkeypatch.setattr(durability, "confirmed", lease_ends_first)
+    try:
+        response = client_of("acme").post(
+            CUSTOMERS, ADA, content_type="application/json", headers={"x-durability": "remote"}
+        )
+    finally:
+        with psycopg.connect(deployment.dsn(live.HERE, live.LAB.database, ADMIN_ROLE)) as admin:
+            admin.execute(gate, ("infinity",))
+    assert response.status_code == 201
+    assert response["X-Durability"] == "maybe"
+
+
 def test_a_connection_that_the_server_ended_costs_one_honest_refusal(
     served: None, deployment: Deployment
 ) -> None:

@@ -33,12 +33,15 @@ MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 @dataclass
 class World:
     """How far the regions are from each other, and how busy the machine is: each answer takes up
-    to `load` seconds more."""
+    to `load` seconds more. `backlog`: until when a region has not applied what has arrived there;
+    `received`: how much of the lost writer's log each has."""
 
     trip: float
     load: float
     chance: random.Random
     dead: set[str] = field(default_factory=set)
+    backlog: dict[str, float] = field(default_factory=dict)
+    received: dict[str, int] = field(default_factory=dict)
     votes: dict[str, Vote] = field(default_factory=lambda: {name: Vote() for name in REGIONS})
 
     async def travel(self, a: str, b: str, trips: float = 0.5) -> None:
@@ -147,7 +150,17 @@ class Place:
         self.gate = max(self.gate, (epoch, until))
 
     async def drained(self) -> bool:
-        return True
+        return now() >= self.world.backlog.get(self.name, 0.0)
+
+    async def ahead(self, cell: str, of: str) -> str | None:
+        await self.world.travel(self.name, self.name)
+        received = {
+            name: self.world.received.get(name, 0)
+            for name in self.cell.regions
+            if name != of and name not in self.world.dead
+        }
+        most = max(received, key=lambda name: (received[name], name == self.name))
+        return None if most == self.name else most
 
     @property
     def writes(self) -> bool:

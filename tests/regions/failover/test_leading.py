@@ -52,6 +52,48 @@ def test_a_lost_writer_is_replaced_and_there_are_never_two(folder: Path, world: 
     assert seen.longest_silence(11.0, STEP) <= TTL + 8 * (world.trip + 2 * world.load) + 1.0
 
 
+@given(world=worlds)
+@settings(max_examples=5, deadline=None)
+def test_nobody_writes_before_what_has_arrived_is_applied_however_often_the_lease_is_renewed(
+    folder: Path, world: World
+) -> None:
+    def kill(at: float) -> None:
+        world.dead = {"a"} if at >= 15.0 else set()
+
+    world.backlog = dict.fromkeys("bc", 26.0)
+    seen = watch(world, folder, 40.0, kill)
+    after = {at for at in seen.writers if at > 15.0}
+    assert min(after) >= 26.0
+    assert max(after) > 39.0
+
+
+@given(world=worlds)
+@settings(max_examples=5, deadline=None)
+def test_the_region_that_has_most_of_a_lost_writers_log_writes_next(
+    folder: Path, world: World
+) -> None:
+    def kill(at: float) -> None:
+        world.dead = {"a"} if at >= 15.0 else set()
+
+    world.received = {"b": 1, "c": 2}  # b is preferred
+    seen = watch(world, folder, 40.0, kill)
+    assert seen.most == 1
+    assert {who for at, who in seen.writers.items() if at > 15.0} == {"c"}
+
+
+@given(world=worlds)
+@settings(max_examples=5, deadline=None)
+def test_where_that_region_can_not_write_another_does(folder: Path, world: World) -> None:
+    def kill(at: float) -> None:
+        world.dead = {"a"} if at >= 15.0 else set()
+
+    world.received = {"b": 1, "c": 2}
+    world.backlog = {"c": 60.0}
+    seen = watch(world, folder, 60.0, kill)
+    assert seen.most == 1
+    assert {who for at, who in seen.writers.items() if at > 50.0}
+
+
 # From midnight on, the first minute is a's.
 SUN = CellSpec(
     "control",

@@ -1,0 +1,1 @@
+"""Leased cells under fire, through the edge: linearizable, one writer at a time, nothing lost."""
