@@ -20,6 +20,7 @@ from regions import cells
 from regions.deployment import AGENT_ROLE, Deployment, RegionSite
 from regions.errors import NotSettled
 from regions.replication import apply, seeding, transport
+from regions.replication.position import REMEMBERED
 from regions.replication.session import open_session
 from regions.replication.settle import Mark, mark, wait_heard
 from regions.topology import CellSpec
@@ -31,12 +32,6 @@ PATIENCE_SECONDS = 60.0
 PAUSE_SECONDS = 0.01
 SEEDING = "is being seeded"
 LEAVING = "is being taken away"
-
-# Numbers of the log that this node may have given out before, as its peers remember them.
-_REMEMBERED = """
-SELECT greatest((SELECT max(seq) FROM fabric.change WHERE origin = %(node)s),
-                (SELECT heartbeat FROM fabric.watermark WHERE origin = %(node)s), 0)
-"""
 
 
 def nearest(deployment: Deployment, regions: tuple[str, ...], to: str) -> tuple[str, ...]:
@@ -149,11 +144,7 @@ def _continue_log(
     sessions: Mapping[str, Connection], spec: CellSpec, region: str, node: int
 ) -> None:
     """An earlier replica's numbers here are not given out again: the others may still know them."""
-    known = [
-        row[0]
-        for name in spec.regions
-        for row in sessions[name].execute(_REMEMBERED, {"node": node})
-    ]
+    known = [row[0] for name in spec.regions for row in sessions[name].execute(REMEMBERED, (node,))]
     sessions[region].execute(
         "SELECT setval('fabric.change_seq', greatest(last_value, %s)) FROM fabric.change_seq",
         (max(known) + 1,),

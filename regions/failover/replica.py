@@ -18,6 +18,7 @@ from regions.deployment import AGENT_ROLE, Deployment
 from regions.failover.link import Link, Unreachable
 from regions.failover.reseeding import Reseeder, Tell
 from regions.failover.verifying import Verifier
+from regions.failover.vetting import Vetter
 from regions.replication import apply, escrow, health, housekeeping, letters
 from regions.replication.session import Session, open_session
 from regions.topology import CellSpec
@@ -25,6 +26,7 @@ from regions.topology import CellSpec
 log = logging.getLogger("meridian.replica")
 
 BEAT_SECONDS = 1.0
+RETRY_SECONDS = 0.25
 IDLE_SECONDS = 0.5  # an applier that no notification wakes looks anyway
 HOUSEKEEPING_SECONDS = 10.0
 DEAD_LETTER_SECONDS = 5.0
@@ -48,12 +50,14 @@ class ReplicaWorker:
         self.spec = spec
         self._deployment = deployment
         self._node = deployment.region(region).node
+        self._unlooked_at = f"{spec.name} in {region} was not looked at since its server started."
         self._dsn = deployment.dsn(region, spec.database, AGENT_ROLE)
         self._steer = Link(f"{spec.name} in {region}", self._dsn, timeout=1.0)
         self._origins = [deployment.region(name).node for name in spec.regions if name != region]
         self._watch = Link(f"{spec.name} in {region}", self._dsn, timeout=2.0)
         self._verifier = Verifier(deployment, region, spec, self._watch)
         self._reseeder = Reseeder(deployment, region, spec, self._watch, tell)
+        self._vetter = Vetter(deployment, region, spec, self._watch, tell)
         self._beat_at: float | None = None
         self.handing_over = False
 
@@ -68,6 +72,7 @@ class ReplicaWorker:
             self._apply_forever(),
             self._verifier.run(),
             self._reseeder.run(),
+            self._vetter.run(),
         )
 
     async def close(self) -> None:
@@ -100,7 +105,8 @@ class ReplicaWorker:
                 await connection.execute("UPDATE fabric.gate SET valid_until = '-infinity'")
                 cursor = await connection.execute(housekeeping.BEAT, (self._node,))
                 row = await cursor.fetchone()
-            assert row is not None  # noqa: S101 - RETURNING of one inserted row
+            if row is None:
+                raise Unreachable(self._unlooked_at)
             return row[0]
 
         return await self._steer.use(work, timeout=1.5)
@@ -129,18 +135,25 @@ class ReplicaWorker:
         return health.document(self.spec, found)
 
     async def beat(self) -> int:
-        """Write a heartbeat; returns its number in the log."""
-        ((beat, barred),) = await self._steer.fetch(housekeeping.BEAT, (self._node,))
+        """Write a heartbeat; returns its number in the log. Raises Unreachable."""
+        rows = await self._steer.fetch(housekeeping.BEAT, (self._node,))
+        if not rows:
+            self._beat_at = None
+            self._vetter.call()
+            raise Unreachable(self._unlooked_at)
+        ((beat, barred),) = rows
         self._beat_at = None if barred else time.monotonic()
         return int(beat)
 
     async def _beat_forever(self) -> None:
         while True:
+            pause = BEAT_SECONDS
             try:
-                await self.beat()
-            except (Unreachable, psycopg.Error) as error:
+                await self._vetter.note(await self.beat())
+            except (Unreachable, psycopg.Error, OSError) as error:
                 log.warning("%s: heartbeat failed: %s", self.spec.name, error)
-            await asyncio.sleep(BEAT_SECONDS)
+                pause = RETRY_SECONDS
+            await asyncio.sleep(pause)
 
     async def _apply_forever(self) -> None:
         while True:

@@ -36,10 +36,10 @@ Tell = Callable[[str], Awaitable[None]]
 _KEPT = """
 SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s
                   AND database = current_database() AND wal_status <> 'lost'),
-       (SELECT barred IS NOT NULL FROM fabric.gate)
+       fabric.kept_closed() IS NOT NULL
 """
 _HERE = """
-SELECT (SELECT barred IS NOT NULL FROM fabric.gate),
+SELECT fabric.kept_closed() IS NOT NULL,
        coalesce(array_agg(region) FILTER (WHERE gap IS NOT NULL), '{}'),
        coalesce(array_agg(region) FILTER (
            WHERE at > clock_timestamp() - %s::interval AND gap IS NULL), '{}')

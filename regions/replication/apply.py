@@ -50,11 +50,11 @@ _RELATION = sql.SQL("SELECT {} FROM fabric.relation r WHERE r.rel = $1").format(
 _ADVANCE = """
 WITH run AS (
     SELECT max(c.stamp) FILTER (WHERE c.stamp <= (SELECT fabric.horizon())) AS stamp,
-           coalesce(max(c.seq) FILTER (WHERE c.op = 'H'), 0) AS heartbeat
+           coalesce(max(c.seq) FILTER (WHERE c.op = 'H'), 0) AS heartbeat, max(c.seq) AS seq
       FROM fabric.change c WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3)
 UPDATE fabric.watermark w
    SET arrival = $3, at = clock_timestamp(), stamp = greatest(w.stamp, run.stamp),
-       heartbeat = greatest(w.heartbeat, run.heartbeat)
+       heartbeat = greatest(w.heartbeat, run.heartbeat), seq = greatest(w.seq, run.seq)
   FROM run WHERE w.origin = $1
 RETURNING (SELECT setval('fabric.clock', greatest(last_value, run.stamp >> 8)) FROM fabric.clock)
 """

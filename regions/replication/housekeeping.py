@@ -6,13 +6,15 @@ from regions.replication.session import Session
 
 KEEP_LOG = "10 minutes"
 
-# A heartbeat goes through the same log as every change: it carries lag, and marks a position.
+# A heartbeat goes through the same log as every change: it carries lag, and marks a position. There
+# is none as long as this replica's log may have gone back: its number might be another entry's.
 BEAT = """
 INSERT INTO fabric.change (origin, seq, xact, stamp, epoch, op, lead)
 SELECT %s, nextval('fabric.change_seq'), pg_current_xact_id(), fabric.next_stamp(), gate.epoch,
        'H', true
   FROM fabric.gate
-RETURNING seq, (SELECT barred IS NOT NULL FROM fabric.gate)
+ WHERE coalesce(gate.trusted_start = pg_postmaster_start_time(), true)
+RETURNING seq, fabric.kept_closed() IS NOT NULL
 """
 
 BACKLOG = """
@@ -35,7 +37,9 @@ async def prune(session: Session) -> None:
         " WHERE c.stamp < ((extract(epoch FROM now() - $1::interval) * 1000000)::bigint"
         "                  - 1577836800000000) << 8"
         "   AND NOT EXISTS (SELECT FROM fabric.watermark w WHERE w.origin = c.origin"
-        "                   AND c.arrival > w.arrival)",
+        "                   AND c.arrival > w.arrival)"
+        # By its own newest a replica is known to be no older than its peers remember it.
+        "   AND c.seq <> (SELECT max(seq) FROM fabric.change n WHERE n.origin = c.origin)",
         (KEEP_LOG,),
     )
     await session.execute("DELETE FROM fabric.probe WHERE at < now() - $1::interval", (KEEP_LOG,))

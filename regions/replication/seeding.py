@@ -67,7 +67,7 @@ def copy(donor: Connection, target: Connection, *, node: int) -> int:
         target.execute(_TELL_TIME, (now,))
     for rel in tables:
         schema, _, name = rel.partition(".")
-        _advance(target, sql.Identifier(schema, name), node)
+        advance(target, sql.Identifier(schema, name), node)
     return rows
 
 
@@ -98,7 +98,8 @@ def _copy(donor: Connection, target: Connection, table: sql.Identifier, columns:
     return int((writer.statusmessage or "COPY 0").split()[-1])
 
 
-def _advance(target: Connection, table: sql.Identifier, node: int) -> None:
+def advance(target: Connection, table: sql.Identifier, node: int) -> None:
+    """What the table's sequences draw next is greater than what its rows have."""
     for sequence, column in sequences.owned_by(target, table):
         highest = sql.SQL("SELECT coalesce(max({}), 0) FROM {}").format(
             sql.Identifier(column), table

@@ -57,12 +57,15 @@ def settle(
 
 
 def mark(sessions: Mapping[str, Connection], senders: Collection[str]) -> dict[str, Mark]:
-    """A heartbeat of each sender: (its number in stamps, the heartbeat's number in its log)."""
+    """A heartbeat of each sender: (its number in stamps, the heartbeat's number in its log). Raises
+    NotSettled."""
     marks = {}
     for sender in senders:
         node = sessions[sender].execute(_NODE).fetchone()
         beat = sessions[sender].execute(BEAT, node).fetchone()
-        marks[sender] = (node[0] if node else 0, beat[0] if beat else 0)
+        if node is None or beat is None:
+            raise NotSettled(f"{sender} has not been looked at since its server started")
+        marks[sender] = (node[0], beat[0])
     return marks
 
 

@@ -15,7 +15,7 @@ from regions.topology import CellSpec, read_leases
 
 PROBE_SECONDS = 2
 
-_GATE = "SELECT fabric.may_write(), epoch, barred FROM fabric.gate"
+_GATE = "SELECT fabric.may_write(), epoch, fabric.kept_closed() FROM fabric.gate"
 
 
 _HEARD = """

@@ -12,6 +12,13 @@ $$;
 CREATE OR REPLACE FUNCTION fabric.after_stamp(stamp bigint, mine bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS $$ SELECT ((stamp >> 8) + 1) << 8 | (mine & 255) $$;
 
+-- Why nobody may write here, whoever holds the lease; null: nothing of that kind.
+CREATE OR REPLACE FUNCTION fabric.kept_closed() RETURNS text
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(barred, CASE WHEN trusted_start <> pg_postmaster_start_time()
+        THEN 'has not been looked at since its server started' END) FROM fabric.gate
+$$;
+
 CREATE OR REPLACE FUNCTION fabric.require_gate() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -19,12 +26,13 @@ DECLARE
     here fabric.member;
 BEGIN
     SELECT * INTO gate FROM fabric.gate;
-    IF clock_timestamp() < gate.valid_until AND gate.barred IS NULL THEN
+    IF clock_timestamp() < gate.valid_until AND gate.barred IS NULL
+       AND coalesce(gate.trusted_start = pg_postmaster_start_time(), true) THEN
         RETURN gate.epoch;
     END IF;
     SELECT * INTO here FROM fabric.member;
     RAISE EXCEPTION 'cell % may not be written in region % now', here.cell, here.region
-        USING ERRCODE = 'MDF01', HINT = coalesce('This replica ' || gate.barred,
+        USING ERRCODE = 'MDF01', HINT = coalesce('This replica ' || fabric.kept_closed(),
               'Another region holds its lease, or none does') || ': send the write to the edge.';
 END $$;
 
@@ -269,7 +277,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION fabric.may_write() RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT clock_timestamp() < valid_until AND barred IS NULL FROM fabric.gate
+    SELECT clock_timestamp() < valid_until AND fabric.kept_closed() IS NULL FROM fabric.gate
 $$;
 
 CREATE OR REPLACE FUNCTION fabric.write_probe(probe uuid) RETURNS text

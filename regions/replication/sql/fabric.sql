@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS fabric.gate (
 INSERT INTO fabric.gate DEFAULT VALUES ON CONFLICT DO NOTHING;
 -- Why nobody may write here at all, whoever holds the lease: it is being seeded, or taken away.
 ALTER TABLE fabric.gate ADD COLUMN IF NOT EXISTS barred text;
+-- Which start of the server somebody has looked at since: it may have started on an old backup. Null:
+-- there is no agent, and nobody looks.
+ALTER TABLE fabric.gate ADD COLUMN IF NOT EXISTS trusted_start timestamptz;
 
 CREATE SEQUENCE IF NOT EXISTS fabric.clock MINVALUE 0 START 0;   -- newest microsecond seen
 CREATE SEQUENCE IF NOT EXISTS fabric.change_seq;
@@ -99,6 +102,8 @@ CREATE TABLE IF NOT EXISTS fabric.watermark (
 );
 -- Since when this replica may lack what the origin had written: its slot there was lost.
 ALTER TABLE fabric.watermark ADD COLUMN IF NOT EXISTS gap timestamptz;
+-- The greatest number of the origin's log that is applied here.
+ALTER TABLE fabric.watermark ADD COLUMN IF NOT EXISTS seq bigint NOT NULL DEFAULT 0;
 
 -- A row outside of its table is an hstore: each column's text by its name. `pk` are the key's texts.
 CREATE TABLE IF NOT EXISTS fabric.tombstone (

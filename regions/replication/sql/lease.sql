@@ -43,10 +43,23 @@ CREATE TABLE IF NOT EXISTS lease.event (
     epoch bigint
 );
 
+-- An acceptor that went back in time has forgotten what it promised: until somebody has looked, and
+-- it has learned that from the others, it has no vote.
+CREATE OR REPLACE FUNCTION lease.require_memory() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    reason text := fabric.kept_closed();
+BEGIN
+    IF reason IS NOT NULL THEN
+        RAISE EXCEPTION 'this acceptor has no vote: its database %', reason
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+END $$;
+
 CREATE OR REPLACE FUNCTION lease.state(wanted text[] DEFAULT NULL)
 RETURNS TABLE (cell text, promised bigint, ballot bigint, holder text, epoch bigint, live boolean,
                successor text, reserved boolean)
 LANGUAGE sql AS $$
+    SELECT lease.require_memory();
     SELECT cell, promised, ballot, holder, epoch, expires_at > clock_timestamp(), successor,
            reserved_until > clock_timestamp()
       FROM lease.acceptor WHERE wanted IS NULL OR cell = ANY (wanted)
@@ -56,6 +69,7 @@ $$;
 CREATE OR REPLACE FUNCTION lease.prepare(cells text[], ballots bigint[])
 RETURNS TABLE (cell text, granted boolean, promised bigint, holder text, epoch bigint, live boolean)
 LANGUAGE sql AS $$
+    SELECT lease.require_memory();
     INSERT INTO lease.acceptor AS a (cell, promised)
     SELECT c, b FROM unnest(cells, ballots) AS u(c, b) ORDER BY c
     ON CONFLICT (cell) DO UPDATE SET promised = greatest(a.promised, EXCLUDED.promised)
@@ -68,6 +82,7 @@ CREATE OR REPLACE FUNCTION lease.accept(
     cells text[], ballots bigint[], epochs bigint[], new_holder text, ttl interval)
 RETURNS TABLE (cell text)
 LANGUAGE sql AS $$
+    SELECT lease.require_memory();
     UPDATE lease.acceptor AS a
        SET promised = b, ballot = b, epoch = e, holder = new_holder,
            expires_at = clock_timestamp() + ttl, successor = NULL, reserved_until = '-infinity'

@@ -112,7 +112,7 @@ async def cut(sessions: Mapping[str, Session], *, patience: float) -> AsyncItera
 
 async def _barrier(sessions: Mapping[str, Session], patience: float) -> dict[str, str]:
     marks = await asyncio.gather(
-        *(_soon(region, _mark(session)) for region, session in sessions.items())
+        *(_soon(region, _mark(region, session)) for region, session in sessions.items())
     )
     marked = dict(zip(sessions, marks, strict=True))
     deadline = time.monotonic() + patience
@@ -138,13 +138,15 @@ async def _soon(region: str, answer: Awaitable[T]) -> T:
         ) from None
 
 
-async def _mark(session: Session) -> tuple[int, str, int]:
+async def _mark(region: str, session: Session) -> tuple[int, str, int]:
     """(node, what has committed there, the heartbeat after all of that)."""
     node, snapshot = (
         await session.fetch("SELECT node, pg_current_snapshot()::text FROM fabric.member")
     )[0]
     beat = await (await session.connection.execute(BEAT, (node,))).fetchone()
-    return node, snapshot, beat[0] if beat else 0
+    if beat is None:
+        raise NotSettled(f"{region} has not been looked at since its server started")
+    return node, snapshot, beat[0]
 
 
 async def _behind(session: Session, marked: Mapping[str, tuple[int, str, int]]) -> str | None:

@@ -34,9 +34,10 @@ class Club:
     """`spec` is what its agents know: an applier for each replica follows it."""
 
     deployment: Deployment
-    spec: CellSpec = field(default_factory=lambda: SPEC)
+    spec: CellSpec = SPEC
     stop: threading.Event = field(default_factory=threading.Event)
     resting: threading.Event = field(default_factory=threading.Event)
+    said: list[str] = field(default_factory=list)
 
     def session(self, region: str) -> psycopg.Connection[Any]:
         dsn = self.deployment.dsn(region, self.spec.database, OWNER_ROLE)
@@ -136,6 +137,9 @@ class Club:
             assert time.monotonic() < deadline, "it takes too long"
             time.sleep(0.01)
 
+    async def _hear(self, sentence: str) -> None:
+        self.said.append(sentence)
+
     async def _apply(self) -> None:
         working: dict[tuple[CellSpec, str], tuple[ReplicaWorker, asyncio.Task[None]]] = {}
         while not self.stop.is_set():
@@ -144,7 +148,7 @@ class Club:
             for place in working.keys() - wanted:
                 await end_worker(*working.pop(place))
             for place in wanted - working.keys():
-                worker = ReplicaWorker(self.deployment, place[1], spec)
+                worker = ReplicaWorker(self.deployment, place[1], spec, tell=self._hear)
                 working[place] = (worker, asyncio.create_task(worker.run()))
             await asyncio.sleep(0.02)
         for worker, task in working.values():
@@ -152,8 +156,8 @@ class Club:
 
 
 @contextmanager
-def founded(deployment: Deployment) -> Iterator[Club]:
-    club = Club(deployment)
+def founded(deployment: Deployment, spec: CellSpec = SPEC) -> Iterator[Club]:
+    club = Club(deployment, spec)
     for region in (EU, DE, US):
         cells.prepare_region(deployment, region)
     cells.create_databases(deployment, club.spec)

@@ -1,0 +1,192 @@
+"""Lets this region's replica serve only after somebody has looked whether it went back in time.
+
+Each start of the server may be on an old backup. Guarantees that after a start nobody commits, and
+no entry of the log is made, before this replica's log was compared with what its peers, and this
+agent's note, remember of it. One that is behind is barred, the application's sessions end, its
+links begin anew, the cell's replicas are compared and repaired, and then it serves again. Whoever
+is interrupted goes on: the state is in `fabric.gate`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+
+from regions.deployment import AGENT_ROLE, CONTROL_CELL, Deployment
+from regions.errors import RegionsError
+from regions.failover.link import Link, Unreachable
+from regions.mapfile import replace
+from regions.replication import rewound
+from regions.replication.position import OWN, REMEMBERED, Sight, Trust, judge
+from regions.replication.verify import verify
+from regions.topology import CellSpec
+
+log = logging.getLogger("meridian.replica")
+
+LOOK_SECONDS = 0.2  # until it is clear what to do; then a heartbeat that fails calls
+RETRY_SECONDS = 10.0
+ANSWER_SECONDS = 1.0  # so much later a replica serves when a peer is silent
+REWOUND = "went back in time and is being repaired"
+
+Tell = Callable[[str], Awaitable[None]]
+
+_STATE = """
+SELECT coalesce(trusted_start = pg_postmaster_start_time(), false), barred = %s,
+       (SELECT system_identifier::text FROM pg_control_system()) || '/' ||
+       (SELECT oid::text FROM pg_database WHERE datname = current_database())
+  FROM fabric.gate
+"""
+_TRUST = "UPDATE fabric.gate SET trusted_start = pg_postmaster_start_time()"
+_BAR = "UPDATE fabric.gate SET trusted_start = '-infinity', barred = %s"
+_DISTRUST = "UPDATE fabric.gate SET trusted_start = '-infinity'"
+_CLOSE_GAPS = "UPDATE fabric.watermark SET gap = NULL WHERE region = ANY (%s)"
+_OPEN = "UPDATE fabric.gate SET barred = NULL WHERE barred = %s"
+
+
+class Vetter:
+    """Of the cell's replica in `region`. Runs until cancelled."""
+
+    def __init__(
+        self, deployment: Deployment, region: str, spec: CellSpec, link: Link, tell: Tell | None
+    ) -> None:
+        self._deployment = deployment
+        self._region = region
+        self._node = deployment.region(region).node
+        self._spec = spec
+        self._link = link
+        self._tell = tell
+        self._note = deployment.region(region).map_dir / "positions" / f"{spec.name}.json"
+        self._database = ""
+        self._noted: int | None = None
+        self._since: float | None = None
+        self._said = ""
+        self._called = asyncio.Event()
+
+    async def run(self) -> None:
+        while True:
+            self._called.clear()
+            pause = LOOK_SECONDS
+            try:
+                pause = await self._look()
+            except (Unreachable, RegionsError, psycopg.Error, OSError) as error:
+                self._say(f"not looked at yet: {error}")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._called.wait()
+
+    def call(self) -> None:
+        """Look now: the server was started, or is back."""
+        self._called.set()
+
+    async def note(self, beat: int) -> None:
+        """A heartbeat with this number is committed. Numbers grow: one that does not is of a
+        database that somebody has put another one's content into."""
+        if not self._database:
+            return  # nobody knows yet which database that was
+        if self._noted is not None and beat <= self._noted:
+            await self._link.fetch(_DISTRUST)
+            self.call()
+            return
+        self._noted = beat
+        document = {"database": self._database, "seq": beat}
+        replace(self._note, document)
+
+    async def _look(self) -> float:
+        """How long until the next look."""
+        ((trusted, rewound_before, database),) = await self._link.fetch(_STATE, (REWOUND,))
+        if database != self._database:
+            self._database, self._noted = database, self._read_note(database)
+        if trusted and rewound_before:
+            return await self._compare()
+        if trusted:
+            self._since = None
+            return RETRY_SECONDS
+        self._since = self._since or time.monotonic()
+        known = await self._ask_peers()
+        ((own,),) = await self._link.fetch(OWN)
+        trust, reason = judge(
+            Sight(self._region, own, self._noted, known, time.monotonic() - self._since)
+        )
+        if trust is Trust.REPAIR or rewound_before:
+            await self._realign(reason)
+        elif trust is Trust.SERVE:
+            await self._link.fetch(_TRUST)
+        else:
+            self._say(reason)
+        return LOOK_SECONDS
+
+    async def _realign(self, reason: str) -> None:
+        await self._link.fetch(_BAR, (REWOUND,))
+        await self._announce(reason)
+        await asyncio.to_thread(rewound.turn_away, self._deployment, self._spec, self._region)
+        if len(self._spec.regions) > 1:
+            await asyncio.to_thread(rewound.relink, self._deployment, self._spec, self._region)
+        if self._spec.name == CONTROL_CELL:
+            # Who was promised a lease by what this acceptor has forgotten has lost it by then.
+            await asyncio.sleep(self._deployment.lease_ttl_seconds)
+        self._noted = None
+        await self._link.fetch(_TRUST)
+
+    async def _compare(self) -> float:
+        repaired = 0
+        if len(self._spec.regions) > 1:
+            verdict = await verify(
+                self._deployment,
+                self._spec,
+                repair=True,
+                by=f"reseed:{self._region}",
+                seen_from=self._region,
+            )
+            if verdict.refusal:
+                log.error("%s", verdict.refusal)
+                return RETRY_SECONDS
+            repaired = verdict.repaired
+        await asyncio.to_thread(rewound.let_in, self._deployment, self._spec, self._region)
+        await self._link.fetch(_CLOSE_GAPS, (list(self._spec.regions),))
+        await self._link.fetch(_OPEN, (REWOUND,))
+        await self._announce(
+            f"The replica in {self._region} is no longer behind and serves again:"
+            f" {repaired} rows were brought over."
+        )
+        return LOOK_SECONDS
+
+    async def _ask_peers(self) -> dict[str, int | None]:
+        peers = [name for name in self._spec.regions if name != self._region]
+        answers = await asyncio.gather(*map(self._ask, peers))
+        return dict(zip(peers, answers, strict=True))
+
+    async def _ask(self, peer: str) -> int | None:
+        dsn = self._deployment.dsn(peer, self._spec.database, AGENT_ROLE, seen_from=self._region)
+        link = Link(f"{self._spec.name} in {peer}", dsn, timeout=ANSWER_SECONDS)
+        try:
+            ((seq,),) = await link.fetch(REMEMBERED, (self._node,))
+        except (Unreachable, psycopg.Error):
+            return None
+        finally:
+            await link.close()
+        return int(seq)
+
+    def _read_note(self, database: str) -> int | None:
+        """What was noted of this database; nothing if it is another one of the same name."""
+        try:
+            found: dict[str, Any] = json.loads(self._note.read_bytes())
+            return int(found["seq"]) if found["database"] == database else None
+        except (OSError, ValueError, KeyError):
+            return None
+
+    async def _announce(self, sentence: str) -> None:
+        self._say(sentence)
+        if self._tell is not None:
+            await self._tell(sentence)
+
+    def _say(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            log.warning("%s: %s", self._spec.name, sentence)

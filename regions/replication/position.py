@@ -1,0 +1,72 @@
+"""How far a replica's log has got, by itself and by what others know of it.
+
+A peer only ever knows what its origin has committed, so an origin whose own log ends before that is
+not what it was: its database went back in time. Numbers are those of the log's entries (`seq`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+# At the origin. Its newest entry is never pruned; without any, it has just been made.
+OWN = """
+SELECT coalesce((SELECT max(seq) FROM fabric.change c WHERE c.origin = m.node),
+                (SELECT last_value FROM fabric.change_seq))
+  FROM fabric.member m
+"""
+# At a peer, of an origin: in its inbox, or applied.
+REMEMBERED = """
+SELECT coalesce(greatest(
+    (SELECT max(seq) FROM fabric.change c WHERE c.origin = asked.node),
+    (SELECT greatest(seq, heartbeat) FROM fabric.watermark w WHERE w.origin = asked.node)), 0)
+  FROM (SELECT %s::smallint AS node) AS asked
+"""
+
+PATIENCE_SECONDS = 30.0
+
+
+class Trust(StrEnum):
+    """May a replica serve, after its server has started?"""
+
+    SERVE = "serve"
+    WAIT = "wait"
+    REPAIR = "repair"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """`own`: where the log ends, read after the others had answered. `noted`: what this region's
+    agent had noted of this database (None: nothing). `known`: what peers remember (None: silent).
+    `waited`: for how many seconds they have been asked."""
+
+    region: str
+    own: int
+    noted: int | None
+    known: Mapping[str, int | None]
+    waited: float
+
+
+def judge(sight: Sight) -> tuple[Trust, str]:
+    """What to do, and the sentence that says why."""
+    remembered = {name: seq for name, seq in sight.known.items() if seq is not None}
+    if sight.noted is not None:
+        remembered["its own agent"] = sight.noted
+    silent = sorted(name for name, seq in sight.known.items() if seq is None)
+    most = max(remembered, key=lambda name: remembered[name], default=None)
+    if most is not None and remembered[most] > sight.own:
+        return Trust.REPAIR, (
+            f"The replica in {sight.region} went back in time: its log ends at {sight.own}, and"
+            f" {most} has seen {remembered[most]} of it. It was started on an old backup."
+        )
+    if not silent:
+        return Trust.SERVE, f"The log of {sight.region} ends where its peers say."
+    if sight.noted is not None:
+        return Trust.SERVE, f"{', '.join(silent)} not answering, its own note counts."
+    if len(silent) < len(sight.known) and sight.waited >= PATIENCE_SECONDS:
+        return Trust.SERVE, f"{', '.join(silent)} not answering, the others' word counts."
+    return Trust.WAIT, (
+        f"Nobody may write in {sight.region} yet: whether its database went back in time only"
+        f" {', '.join(silent)} can tell."
+    )
