@@ -12,6 +12,7 @@ RegionsError
 ├── ReplicaDown          a replica that is needed for an answer does not answer
 ├── NotSettled           a replica did not catch up with another in time
 ├── RepairRunning        somebody repairs the cell already
+├── NotLost              a region that was said to be lost is there
 ├── NotAlike             two replicas' tables are not the same
 ├── CannotUpgrade        a database is of a version that this one cannot bring up to date
 ├── UnknownScenario · UnknownDrill
@@ -101,6 +102,10 @@ class RepairRunning(RegionsError):
 
 class CannotUpgrade(RegionsError):
     """A database is of a version that this one cannot bring up to date; it is as it was."""
+
+
+class NotLost(RegionsError):
+    """A region that was said to be lost answers, or was heard of a moment ago."""
 
 
 class NotAlike(RegionsError):

@@ -33,6 +33,9 @@ PAUSE_SECONDS = 0.01
 SEEDING = "is being seeded"
 LEAVING = "is being taken away"
 
+# Lost once, and taken out of the cell; what is there now is a new replica.
+_READMIT = "DELETE FROM fabric.expelled WHERE region = %s"
+
 
 def nearest(deployment: Deployment, regions: tuple[str, ...], to: str) -> tuple[str, ...]:
     """In the order in which they are asked for a copy: same country, same law, the others."""
@@ -70,6 +73,8 @@ def join(
             _bar(admin, SEEDING)
         furnish(alone)
         with _sessions(deployment, wider) as sessions:
+            for session in sessions.values():
+                session.execute(_READMIT, (region,))
             _continue_log(sessions, spec, region, deployment.region(region).node)
             tell("slots and subscriptions")
             cells.connect_replicas(deployment, wider, only=region)

@@ -36,8 +36,11 @@ Tell = Callable[[str], Awaitable[None]]
 _KEPT = """
 SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s
                   AND database = current_database() AND wal_status <> 'lost'),
-       fabric.kept_closed() IS NOT NULL
+       fabric.kept_closed() IS NOT NULL,
+       EXISTS (SELECT FROM fabric.expelled WHERE region = %s)
 """
+# The server's start is looked at again, and this time the peers will say it.
+_DISTRUST = "UPDATE fabric.gate SET trusted_start = '-infinity'"
 _HERE = """
 SELECT fabric.kept_closed() IS NOT NULL,
        coalesce(array_agg(region) FILTER (WHERE gap IS NOT NULL), '{}'),
@@ -119,13 +122,16 @@ class Reseeder:
     async def _is_lost(self, peer: str) -> bool:
         """Whether it was so at some looks in a row. A peer that is not there is asked again."""
         try:
-            ((kept, barred),) = await self._peers[peer].fetch(
-                _KEPT, (transport.slot_name(self._spec, self._region),)
+            ((kept, barred, expelled),) = await self._peers[peer].fetch(
+                _KEPT, (transport.slot_name(self._spec, self._region), self._region)
             )
         except (Unreachable, psycopg.Error):
             return False
         finally:
             await self._peers[peer].close()
+        if expelled:
+            await self._link.fetch(_DISTRUST)
+            return False
         self._seen[peer] = 0 if kept or barred else self._seen.get(peer, 0) + 1
         return self._seen[peer] >= SIGHTINGS
 

@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -34,6 +35,7 @@ LOOK_SECONDS = 0.2  # until it is clear what to do; then a heartbeat that fails 
 RETRY_SECONDS = 10.0
 ANSWER_SECONDS = 1.0  # so much later a replica serves when a peer is silent
 REWOUND = "went back in time and is being repaired"
+EXPELLED = "was lost, and taken out of the cell"
 
 Tell = Callable[[str], Awaitable[None]]
 
@@ -109,11 +111,14 @@ class Vetter:
             self._since = None
             return RETRY_SECONDS
         self._since = self._since or time.monotonic()
-        known = await self._ask_peers()
+        known, expelled = await self._ask_peers()
         ((own,),) = await self._link.fetch(OWN)
-        trust, reason = judge(
-            Sight(self._region, own, self._noted, known, time.monotonic() - self._since)
-        )
+        waited = time.monotonic() - self._since
+        trust, reason = judge(Sight(self._region, own, self._noted, known, waited, expelled))
+        if trust is Trust.STAY_OUT:
+            await self._link.fetch(_BAR, (EXPELLED,))
+            await self._announce(reason)
+            return RETRY_SECONDS
         if trust is Trust.REPAIR or rewound_before:
             await self._realign(reason)
         elif trust is Trust.SERVE:
@@ -157,21 +162,27 @@ class Vetter:
         )
         return LOOK_SECONDS
 
-    async def _ask_peers(self) -> dict[str, int | None]:
+    async def _ask_peers(self) -> tuple[dict[str, int | None], datetime | None]:
+        """What each remembers, and when one of them was told to expel this region."""
         peers = [name for name in self._spec.regions if name != self._region]
         answers = await asyncio.gather(*map(self._ask, peers))
-        return dict(zip(peers, answers, strict=True))
+        expelled = [answer[1] for answer in answers if answer is not None and answer[1] is not None]
+        known = {
+            name: None if answer is None else int(answer[0])
+            for name, answer in zip(peers, answers, strict=True)
+        }
+        return known, min(expelled, default=None)
 
-    async def _ask(self, peer: str) -> int | None:
+    async def _ask(self, peer: str) -> tuple[Any, ...] | None:
         dsn = self._deployment.dsn(peer, self._spec.database, AGENT_ROLE, seen_from=self._region)
         link = Link(f"{self._spec.name} in {peer}", dsn, timeout=ANSWER_SECONDS)
         try:
-            ((seq,),) = await link.fetch(REMEMBERED, (self._node,))
+            (answer,) = await link.fetch(REMEMBERED, (self._node,))
         except (Unreachable, psycopg.Error):
             return None
         finally:
             await link.close()
-        return int(seq)
+        return answer
 
     def _read_note(self, database: str) -> int | None:
         """What was noted of this database; nothing if it is another one of the same name."""
@@ -182,11 +193,13 @@ class Vetter:
             return None
 
     async def _announce(self, sentence: str) -> None:
-        self._say(sentence)
-        if self._tell is not None:
+        if self._say(sentence) and self._tell is not None:
             await self._tell(sentence)
 
-    def _say(self, sentence: str) -> None:
-        if sentence != self._said:
-            self._said = sentence
-            log.warning("%s: %s", self._spec.name, sentence)
+    def _say(self, sentence: str) -> bool:
+        """Once, not at every look."""
+        if sentence == self._said:
+            return False
+        self._said = sentence
+        log.warning("%s: %s", self._spec.name, sentence)
+        return True

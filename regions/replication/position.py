@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 # At the origin. Its newest entry is never pruned; without any, it has just been made.
@@ -16,11 +17,12 @@ SELECT coalesce((SELECT max(seq) FROM fabric.change c WHERE c.origin = m.node),
                 (SELECT last_value FROM fabric.change_seq))
   FROM fabric.member m
 """
-# At a peer, of an origin: in its inbox, or applied.
+# At a peer, of an origin: in its inbox, or applied; and since when it is none of the cell any more.
 REMEMBERED = """
 SELECT coalesce(greatest(
     (SELECT max(seq) FROM fabric.change c WHERE c.origin = asked.node),
-    (SELECT greatest(seq, heartbeat) FROM fabric.watermark w WHERE w.origin = asked.node)), 0)
+    (SELECT greatest(seq, heartbeat) FROM fabric.watermark w WHERE w.origin = asked.node)), 0),
+       (SELECT at FROM fabric.expelled e WHERE e.node = asked.node)
   FROM (SELECT %s::smallint AS node) AS asked
 """
 
@@ -33,23 +35,32 @@ class Trust(StrEnum):
     SERVE = "serve"
     WAIT = "wait"
     REPAIR = "repair"
+    STAY_OUT = "stay out"
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
     """`own`: where the log ends, read after the others had answered. `noted`: what this region's
     agent had noted of this database (None: nothing). `known`: what peers remember (None: silent).
-    `waited`: for how many seconds they have been asked."""
+    `waited`: for how many seconds they have been asked. `expelled`: when the region was taken out
+    of the cell as lost (None: it is one of its regions)."""
 
     region: str
     own: int
     noted: int | None
     known: Mapping[str, int | None]
     waited: float
+    expelled: datetime | None = None
 
 
 def judge(sight: Sight) -> tuple[Trust, str]:
     """What to do, and the sentence that says why."""
+    if sight.expelled is not None:
+        since = sight.expelled.astimezone(UTC).isoformat(timespec="seconds")
+        return Trust.STAY_OUT, (
+            f"{sight.region} was lost, and taken out of the cell at {since}: its replica stays"
+            " shut, and what it had not sent is in it alone."
+        )
     remembered = {name: seq for name, seq in sight.known.items() if seq is not None}
     if sight.noted is not None:
         remembered["its own agent"] = sight.noted

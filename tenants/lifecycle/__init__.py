@@ -3,6 +3,7 @@
 from tenants.lifecycle.add_region import add_region
 from tenants.lifecycle.create_cell import create_cell
 from tenants.lifecycle.erase import erase
+from tenants.lifecycle.expel_region import expel_region, foresee_expulsion
 from tenants.lifecycle.fill_pools import Tended, drain_pools, fill_pools
 from tenants.lifecycle.issue_token import issue_token
 from tenants.lifecycle.move import move, preview_move
@@ -18,7 +19,9 @@ __all__ = [
     "create_cell",
     "drain_pools",
     "erase",
+    "expel_region",
     "fill_pools",
+    "foresee_expulsion",
     "issue_token",
     "move",
     "preview_move",

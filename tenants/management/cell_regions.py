@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.management import CommandError
+
 from regions.cli import VerbCommand
 from tenants import lifecycle
 from tenants.documents import cell_document
@@ -22,11 +24,29 @@ class RegionVerbs(VerbCommand):
 
     def add_remove_region(self, parser: ArgumentParser) -> None:
         _where(parser, "whose replica goes")
-
-    def do_remove_region(self, name: str, region: str, **options: Any) -> dict[str, Any]:
-        return cell_document(
-            lifecycle.remove_region(name, region, actor=actor(), progress=self._step)
+        parser.add_argument(
+            "--lost", action="store_true", help="it is gone for good, with what it had not sent"
         )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="with --lost: only say what would be lost"
+        )
+        parser.add_argument("--yes", action="store_true", help="with --lost: really")
+
+    def do_remove_region(
+        self, name: str, region: str, lost: bool, dry_run: bool, yes: bool, **options: Any
+    ) -> dict[str, Any]:
+        if not lost:
+            if dry_run:
+                raise CommandError("--dry-run is for a region that is --lost.", returncode=2)
+            return cell_document(
+                lifecycle.remove_region(name, region, actor=actor(), progress=self._step)
+            )
+        if dry_run:
+            return {"dry_run": True, **lifecycle.foresee_expulsion(name, region)}
+        if not yes:
+            loss = lifecycle.foresee_expulsion(name, region)["loss"]
+            raise CommandError(f"{loss} Repeat it with --yes.", returncode=2)
+        return lifecycle.expel_region(name, region, actor=actor(), progress=self._step)
 
     def _step(self, step: str, percent: int) -> None:
         self.progress(f"{percent:3d} % {step}")

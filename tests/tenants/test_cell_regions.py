@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,14 +13,15 @@ from django.core.management import CommandError, call_command
 
 from desk.models import Ticket
 from regions import cells
-from regions.deployment import Deployment
+from regions.deployment import Deployment, Endpoint
 from regions.models import Replica
+from regions.replication import transport
 from regions.topology import database_name
 from tenants.context import tenant_scope
 from tenants.databases import cell_alias, pinned_to
 from tenants.lifecycle import create_cell
 from tenants.models import AuditEntry
-from tenants.seams import record_for
+from tenants.seams import cell_spec, record_for
 from tests.tenants.appliers import applying
 from tests.tenants.conftest import EU, HOME, MODES, onboard, silent
 from tests.tenants.moves import fill
@@ -72,3 +74,41 @@ def test_a_cell_in_use_gets_a_region_and_loses_it_again(
     assert list(Replica.objects.filter(cell=name).values_list("region_id", flat=True)) == [HOME]
     done = AuditEntry.objects.filter(subject=name).order_by("at").values_list("verb", flat=True)
     assert [verb for verb in done if "region" in verb] == ["add_region", "remove_region"]
+
+
+def test_a_region_that_is_lost_for_good_is_taken_out_of_a_cell(
+    deployment: Deployment, followed: None, settings: Any
+) -> None:
+    name = "rg-lost"
+    create_cell(name, mode="shared", regions=[HOME, AWAY], policy="active_active", actor="test",
+                progress=silent)  # fmt: skip
+    tenant = record_for(onboard("rglost", "shared", cell=name))
+    with pytest.raises(CommandError, match=f"PostgreSQL in {AWAY} answers: it is not lost"):
+        cell("remove-region", name, AWAY, "--lost", "--yes")
+    with pytest.raises(CommandError, match="for a region that is --lost"):
+        cell("remove-region", name, AWAY, "--dry-run")
+
+    # Nobody listens where it was, and the others have not heard of it for long.
+    away = replace(deployment.region(AWAY), postgres=Endpoint("127.0.0.1", 1))
+    settings.MERIDIAN_DEPLOYMENT = replace(deployment, regions={**deployment.regions, AWAY: away})
+    database = database_name(name)
+    with cells.administrator(deployment, HOME, database) as admin:
+        transport.unsubscribe(admin, cell_spec(name), sender=AWAY)
+        admin.execute("UPDATE fabric.watermark SET at = at - interval '1 hour'")
+    foreseen = cell("remove-region", name, AWAY, "--lost", "--dry-run")
+    assert (foreseen["dry_run"], foreseen["regions"]) == (True, [HOME])
+    with pytest.raises(CommandError, match=r"had not sent is lost.*Repeat it with --yes"):
+        cell("remove-region", name, AWAY, "--lost")
+    for _ in range(2):
+        document = cell("remove-region", name, AWAY, "--lost", "--yes")
+        assert (document["regions"], document["loss"]) == ([HOME], foreseen["loss"])
+    assert list(Replica.objects.filter(cell=name).values_list("region_id", flat=True)) == [HOME]
+    with cells.administrator(deployment, HOME, database) as admin:
+        kept = admin.execute(
+            "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
+        ).fetchall()
+        assert kept == []
+    with tenant_scope(tenant):
+        Ticket.objects.create(title="it goes on")
+    done = AuditEntry.objects.filter(subject=name).values_list("verb", flat=True)
+    assert "expel_region" in done

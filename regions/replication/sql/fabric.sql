@@ -105,6 +105,15 @@ ALTER TABLE fabric.watermark ADD COLUMN IF NOT EXISTS gap timestamptz;
 -- The greatest number of the origin's log that is applied here.
 ALTER TABLE fabric.watermark ADD COLUMN IF NOT EXISTS seq bigint NOT NULL DEFAULT 0;
 
+-- Regions that were lost and taken out of the cell: a replica that comes back from there stays shut.
+CREATE TABLE IF NOT EXISTS fabric.expelled (
+    node smallint PRIMARY KEY,
+    region text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    by text NOT NULL,
+    heard_until timestamptz     -- everything that it had committed by then is here
+);
+
 -- A row outside of its table is an hstore: each column's text by its name. `pk` are the key's texts.
 CREATE TABLE IF NOT EXISTS fabric.tombstone (
     rel text NOT NULL,

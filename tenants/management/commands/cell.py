@@ -32,7 +32,7 @@ class Command(MigrateVerb, PolicyVerb, RegionVerbs, VerifyVerb):
         "show": "one cell with its replicas as they are now",
         "policy": "another write policy or timetable, while the cell is in use",
         "add-region": "a replica in one more region, while the cell is in use",
-        "remove-region": "one replica less, when the others have all that is in it",
+        "remove-region": "one replica less, when the others have all that is in it, or it is lost",
         "verify": "compare the replicas' rows, and repair what differs",
         "secure": "put in force again what keeps its tenants apart; after an upgrade",
         "pool": "spares, which make onboarding quick: show, fill or drain their pools",

@@ -2,68 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
+import asyncio
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from infra.postgres.account import server_account
-from infra.postgres.cluster import Cluster, prepare, wait_until_ready
-from regions.deployment import ADMIN_ROLE, Deployment, Endpoint
+from regions import cells, expulsion
+from regions.deployment import Deployment
+from regions.errors import NotLost
+from regions.failover.replica import ReplicaWorker
+from regions.replication import transport
+from regions.topology import CellSpec
 from testkit.grounds import grounds
-from testkit.ports import free_port_base
-from testkit.servers import start_cluster
-from tests.faults.world import Server
 from tests.regions.replication.club import DE, EU, ROWS, SPEC, US, Club, founded
-
-
-class Restorable:
-    """A region's cluster of its own, which goes down for a copy of its files, or for an old one."""
-
-    def __init__(self, deployment: Deployment, folder: Path) -> None:
-        placement = grounds().placement
-        self.port = free_port_base(1)
-        self.cluster = Cluster(
-            folder / "own" / "pgdata", self.port, placement.binaries, server_account()
-        )
-        self._folder = folder
-        self._dsn = replace_site(deployment, self).dsn(DE, "postgres", ADMIN_ROLE)
-        prepare(self.cluster, deployment.password(ADMIN_ROLE))
-        self.server = Server(self._start, self.cluster.account)
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        process = start_cluster(self.cluster, self._folder, durable=False)
-        grounds().guard.ends(process.pid)
-        return process
-
-    def start(self) -> None:
-        self.server.start()
-        wait_until_ready(self._dsn)
-
-    def back_up(self) -> Path:
-        self.server.stop(signal.SIGINT)
-        copy = self.cluster.data.with_name("backup")
-        subprocess.run(["cp", "-a", self.cluster.data, copy], check=True)
-        self.start()
-        return copy
-
-    def restore(self, backup: Path) -> None:
-        self.server.kill()
-        shutil.rmtree(self.cluster.data)
-        backup.rename(self.cluster.data)
-        self.start()
-
-
-def replace_site(deployment: Deployment, own: Restorable) -> Deployment:
-    at = Endpoint("127.0.0.1", own.port)
-    site = replace(deployment.region(DE), postgres=at, pooler=None)
-    links = {pair: at if pair[1] == DE else end for pair, end in deployment.links.items()}
-    return replace(deployment, regions={**deployment.regions, DE: site}, links=links)
+from tests.regions.replication.restorable import Restorable, replace_site
+from tests.tenants.appliers import end_worker
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +97,73 @@ def test_a_replica_from_an_old_backup_is_seen_mended_and_only_then_serves(
     assert "eu-central went back in time" in went
     assert "serves again" in came
     assert club.ask(DE, "SELECT 1 FROM fabric.watermark WHERE gap IS NOT NULL") == []
+
+
+def test_a_region_that_is_lost_is_taken_out_and_stays_out_when_it_comes_back(
+    club: Club, own: Restorable
+) -> None:
+    """What it had sent to one of the others only, both have; and it is told that it is out."""
+    cell, forgotten = club.spec, replace(club.spec, regions=(EU, US))
+    with pytest.raises(NotLost, match="answers: it is not lost"):
+        expulsion.foresee(club.deployment, cell, DE)
+    club.settle()
+    with cells.administrator(club.deployment, US, cell.database) as admin:
+        transport.unsubscribe(admin, cell, sender=DE)
+    club.ask(DE, "INSERT INTO note (id, title) VALUES (-50, 'half sent')")
+    club.until(lambda: club.ask(EU, "SELECT 1 FROM note WHERE id = -50") != [])
+    with cells.administrator(club.deployment, EU, cell.database) as admin:
+        transport.unsubscribe(admin, cell, sender=DE)
+    club.ask(DE, "INSERT INTO note (id, title) VALUES (-51, 'never sent')")
+    own.server.kill()
+
+    with pytest.raises(NotLost, match="has heard of eu-central within the last"):
+        expulsion.foresee(club.deployment, cell, DE)
+    for region in forgotten.regions:
+        club.ask(region, "UPDATE fabric.watermark SET at = at - interval '1 hour'"
+                         " WHERE region = 'eu-central'")  # fmt: skip
+
+    def forget() -> None:
+        club.spec = forgotten
+
+    for _ in range(2):  # the second time it is repeated
+        tail = expulsion.expel(
+            club.deployment, cell, DE, by="test", forget=forget, tell=lambda _: None
+        )
+    assert tail.latest is not None
+    assert "had not sent is lost" in tail.sentence()
+    for region in forgotten.regions:
+        assert not [name for (name,) in club.links(region) if "eu_central" in name]
+        assert club.ask(region, "SELECT id FROM note WHERE id IN (-50, -51)") == [(-50,)]
+        assert club.ask(region, "SELECT 1 FROM fabric.watermark WHERE region = 'eu-central'") == []
+    known = expulsion.expelled(club.deployment, forgotten, DE)
+    assert known is not None
+    assert known.latest == tail.latest
+
+    # Its server is back, and its agent, who has heard nothing of it.
+    own.start()
+    said: list[str] = []
+    asyncio.run(work_until_barred(club, replace(cell, regions=(EU, DE, US)), said))
+    assert any("was lost, and taken out of the cell" in sentence for sentence in said)
+    with pytest.raises(psycopg.Error) as refused:
+        club.ask(DE, "UPDATE note SET votes = 1 WHERE id = -1")
+    assert "was lost, and taken out of the cell" in str(refused.value.diag.message_hint)
+    assert not [name for (name,) in club.links(EU) if "eu_central" in name]
+    # It may come back as a new replica, and has then what the cell has.
+    club.join(DE)
+    club.settle()
+    assert club.ask(DE, ROWS) == club.ask(EU, ROWS)
+    assert serves(club)
+
+
+async def work_until_barred(club: Club, spec: CellSpec, said: list[str]) -> None:
+    async def tell(sentence: str) -> None:
+        said.append(sentence)
+
+    worker = ReplicaWorker(club.deployment, DE, spec, tell=tell)
+    task = asyncio.create_task(worker.run())
+    try:
+        async with asyncio.timeout(60):
+            while not said:
+                await asyncio.sleep(0.05)
+    finally:
+        await end_worker(worker, task)
