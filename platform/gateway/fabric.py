@@ -29,6 +29,8 @@ GAUGES: Mapping[str, tuple[str, list[str]]] = {
     "meridian_fabric_unconfirmed_bytes": ("Bytes of log that a peer has not confirmed", _PEER),
     "meridian_fabric_dead_letters": ("Changes that could not be applied", _CELL),
     "meridian_fabric_conflicts": ("Discarded values in the ledger", _CELL),
+    "meridian_fabric_tombstones": ("Deleted rows that are remembered, about", _CELL),
+    "meridian_fabric_collected_timestamp_seconds": ("When tombstones were last collected", _CELL),
     "meridian_cell_verified_timestamp_seconds": ("When replicas were last compared", _CELL),
     "meridian_cell_equal": ("Whether the last comparison found them equal", _CELL),
     "meridian_cell_differing_rows": ("Rows that differed and were not repaired", _CELL),
@@ -78,6 +80,11 @@ def _samples(
             yield "meridian_fabric_unconfirmed_bytes", [region, cell, peer], waiting
         yield "meridian_fabric_dead_letters", [region, cell], known["dead_letters"]
         yield "meridian_fabric_conflicts", [region, cell], known["conflicts"]
+        if (kept := known.get("tombstones")) is not None:
+            yield "meridian_fabric_tombstones", [region, cell], kept["about"]
+            if kept["collected_at"] is not None:
+                at = datetime.fromisoformat(kept["collected_at"]).timestamp()
+                yield "meridian_fabric_collected_timestamp_seconds", [region, cell], at
         verified = known["verified"]
         if verified is not None:
             at = datetime.fromisoformat(verified["at"]).timestamp()

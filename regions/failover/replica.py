@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 
 from regions.deployment import AGENT_ROLE, Deployment
+from regions.failover.collecting import Collector
 from regions.failover.link import Link, Unreachable
 from regions.failover.reseeding import Reseeder, Tell
 from regions.failover.verifying import Verifier
@@ -58,6 +59,7 @@ class ReplicaWorker:
         self._verifier = Verifier(deployment, region, spec, self._watch)
         self._reseeder = Reseeder(deployment, region, spec, self._watch, tell)
         self._vetter = Vetter(deployment, region, spec, self._watch, tell)
+        self._collector = Collector(deployment, region, spec, self._watch)
         self._beat_at: float | None = None
         self.handing_over = False
 
@@ -73,6 +75,7 @@ class ReplicaWorker:
             self._verifier.run(),
             self._reseeder.run(),
             self._vetter.run(),
+            self._collector.run(),
         )
 
     async def close(self) -> None:

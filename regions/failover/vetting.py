@@ -40,12 +40,13 @@ EXPELLED = "was lost, and taken out of the cell"
 Tell = Callable[[str], Awaitable[None]]
 
 _STATE = """
-SELECT coalesce(trusted_start = pg_postmaster_start_time(), false), barred = %s,
+SELECT pg_postmaster_start_time(), nullif(trusted_start, '-infinity'), barred = %s,
        (SELECT system_identifier::text FROM pg_control_system()) || '/' ||
        (SELECT oid::text FROM pg_database WHERE datname = current_database())
   FROM fabric.gate
 """
-_TRUST = "UPDATE fabric.gate SET trusted_start = pg_postmaster_start_time()"
+# The start that was looked at: meanwhile there may have been another.
+_TRUST = "UPDATE fabric.gate SET trusted_start = %s"
 _BAR = "UPDATE fabric.gate SET trusted_start = '-infinity', barred = %s"
 _DISTRUST = "UPDATE fabric.gate SET trusted_start = '-infinity'"
 _CLOSE_GAPS = "UPDATE fabric.watermark SET gap = NULL WHERE region = ANY (%s)"
@@ -70,22 +71,27 @@ class Vetter:
         self._since: float | None = None
         self._said = ""
         self._called = asyncio.Event()
+        self._trusted = False
 
     async def run(self) -> None:
         while True:
             self._called.clear()
-            pause = LOOK_SECONDS
             try:
                 pause = await self._look()
-            except (Unreachable, RegionsError, psycopg.Error, OSError) as error:
-                self._say(f"not looked at yet: {error}")
+            except Unreachable:
+                pause = LOOK_SECONDS
+            except (RegionsError, psycopg.Error, OSError) as error:
+                self._say(f"The replica in {self._region} does not serve yet: {error}")
+                pause = RETRY_SECONDS
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._called.wait()
 
     def call(self) -> None:
-        """Look now: the server was started, or is back."""
-        self._called.set()
+        """Look now: the server was started since it was trusted."""
+        if self._trusted:
+            self._trusted = False
+            self._called.set()
 
     async def note(self, beat: int) -> None:
         """A heartbeat with this number is committed. Numbers grow: one that does not is of a
@@ -102,13 +108,13 @@ class Vetter:
 
     async def _look(self) -> float:
         """How long until the next look."""
-        ((trusted, rewound_before, database),) = await self._link.fetch(_STATE, (REWOUND,))
+        ((start, trusted, rewound_before, database),) = await self._link.fetch(_STATE, (REWOUND,))
         if database != self._database:
             self._database, self._noted = database, self._read_note(database)
-        if trusted and rewound_before:
+        if start == trusted and rewound_before:
             return await self._compare()
-        if trusted:
-            self._since = None
+        if start == trusted:
+            self._since, self._trusted = None, True
             return RETRY_SECONDS
         self._since = self._since or time.monotonic()
         known, expelled = await self._ask_peers()
@@ -120,14 +126,14 @@ class Vetter:
             await self._announce(reason)
             return RETRY_SECONDS
         if trust is Trust.REPAIR or rewound_before:
-            await self._realign(reason)
+            await self._realign(reason, start)
         elif trust is Trust.SERVE:
-            await self._link.fetch(_TRUST)
+            await self._link.fetch(_TRUST, (start,))
         else:
             self._say(reason)
         return LOOK_SECONDS
 
-    async def _realign(self, reason: str) -> None:
+    async def _realign(self, reason: str, start: datetime) -> None:
         await self._link.fetch(_BAR, (REWOUND,))
         await self._announce(reason)
         await asyncio.to_thread(rewound.turn_away, self._deployment, self._spec, self._region)
@@ -137,7 +143,7 @@ class Vetter:
             # Who was promised a lease by what this acceptor has forgotten has lost it by then.
             await asyncio.sleep(self._deployment.lease_ttl_seconds)
         self._noted = None
-        await self._link.fetch(_TRUST)
+        await self._link.fetch(_TRUST, (start,))
 
     async def _compare(self) -> float:
         repaired = 0
@@ -148,9 +154,14 @@ class Vetter:
                 repair=True,
                 by=f"reseed:{self._region}",
                 seen_from=self._region,
+                rewound=self._region,
             )
             if verdict.refusal:
-                log.error("%s", verdict.refusal)
+                await self._announce(
+                    f"The replica in {self._region} does not serve yet: {verdict.refusal}. If"
+                    " tables were made or changed since its backup, have it made anew: `cell"
+                    " remove-region`, `cell add-region`."
+                )
                 return RETRY_SECONDS
             repaired = verdict.repaired
         await asyncio.to_thread(rewound.let_in, self._deployment, self._spec, self._region)

@@ -5,6 +5,7 @@ At a receiver, `from` each origin: `seconds` since the newest change or heartbea
 not applied. At a sender, `to` each peer: `bytes` of its log that the peer has not confirmed. That
 log is the server's, so other cells' changes in between count too: never less than the truth.
 `reseeding`: the origins whose slot was lost, until this replica has again what they wrote.
+`tombstones`: about how many there are, and when they were last collected.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ SELECT jsonb_build_object(
          WHERE database = current_database() AND slot_type = 'logical'),
     'dead_letters', (SELECT count(*) FROM fabric.dead_letter),
     'conflicts', (SELECT count(*) FROM fabric.conflict),
+    'tombstones', (SELECT jsonb_build_object(
+                       'about', greatest(0, (SELECT reltuples FROM pg_class
+                                              WHERE oid = 'fabric.tombstone'::regclass)),
+                       'collected_at', m.collected_at) FROM fabric.member m),
     'verified', (
         SELECT jsonb_build_object('at', v.at, 'seconds', v.seconds, 'by', v.by,
                    'regions', v.regions, 'unreachable', v.unreachable, 'rows', v.rows,

@@ -3,8 +3,9 @@
 Its server was started on an old backup: the numbers of its log, its clock and its sequences are
 behind what its peers know of them; what they had sent since is not sent again; and of what it now
 writes they would skip as much as they had heard before. Guarantees that afterwards nothing that it
-makes is taken for something known, and that every link begins anew. What it has and they have not,
-and the other way round, is left to a comparison. Safe to repeat.
+makes is taken for something known, that every link begins anew, and that who was erased since is
+erased here, too. What else it has and they have not, and the other way round, is left to a
+comparison. Safe to repeat.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from psycopg import sql
 from regions import cells
 from regions.deployment import APP_ROLE, CONTROL_CELL, Deployment
 from regions.errors import NotSettled
-from regions.replication import seeding, transport
+from regions.replication import erasures, seeding, transport
 from regions.replication.position import REMEMBERED
 from regions.topology import CellSpec
 
@@ -91,6 +92,7 @@ def relink(deployment: Deployment, spec: CellSpec, region: str) -> None:
             known = max(known, _one(peer, REMEMBERED, (node,)))
             clock = max(clock, _one(peer, "SELECT last_value FROM fabric.clock"))
         here.execute(_CONTINUE, {"seq": known + 1, "clock": clock})
+        erasures.catch_up(here, peers.values())
         for name, peer in peers.items():
             peer.execute(_FORGET, (node,))
             transport.discard_slot(peer, spec, to=region)

@@ -18,7 +18,7 @@ from regions.replication import sequences
 Connection = psycopg.Connection[Any]
 
 # Beside the tables: what the merge must know of rows that are not there, and what it discarded.
-BOOKS = ("tombstone", "dead_letter", "conflict", "expelled")
+BOOKS = ("tombstone", "dead_letter", "conflict", "expelled", "erased")
 _PROBES = "fabric.probe"  # each region forgets them by its own clock
 
 # What a value's text depends on must be the same on both sides. No trigger of the copy fires.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import psycopg
@@ -18,6 +18,7 @@ import psycopg
 from regions.deployment import AGENT_ROLE, Deployment
 from regions.errors import RegionsError, ReplicaDown
 from regions.replication.session import Session, open_session
+from regions.replication.verification.cut import everywhere
 from regions.replication.verification.record import keep
 from regions.replication.verification.repair import be_alone
 from regions.replication.verification.run import LivedIn, Run, Tell
@@ -37,17 +38,19 @@ async def verify(
     tell: Tell = lambda _: None,
     patience: float = PATIENCE_SECONDS,
     seen_from: str | None = None,
+    rewound: str | None = None,
     is_lived_in: LivedIn = lambda schema: True,
 ) -> Verdict:
     """Compare the replicas of a cell, as reached from region `seen_from` (None: on the spot).
 
     With a region down the others are compared, and the verdict is not `equal`; a repair needs all.
     `patience`: seconds that a replica may take to apply what another has committed. `is_lived_in`:
-    whether a schema is anybody's; one that is being made may be in some regions only. Raises
+    whether a schema is anybody's; one that is being made may be in some regions only. `rewound`: a
+    region whose database is an old backup: it may have rows whose tombstones are collected. Raises
     ReplicaDown, NotSettled, RepairRunning.
     """
     began = time.monotonic()
-    async with _sessions(deployment, spec, seen_from) as sessions:
+    async with replicas(deployment, spec, seen_from) as sessions:
         unreachable = tuple(region for region in spec.regions if region not in sessions)
         verdict = Verdict(spec.name, tuple(sessions), unreachable)
         if len(sessions) < min(2, len(spec.regions)) or (repair and unreachable):
@@ -65,6 +68,7 @@ async def verify(
             tell=tell,
             verdict=verdict,
             is_lived_in=is_lived_in,
+            collected=await _collected_by_others(sessions, rewound),
         )
         try:
             if repair:
@@ -79,8 +83,18 @@ async def verify(
     return verdict
 
 
+async def _collected_by_others(
+    sessions: Mapping[str, Session], rewound: str | None
+) -> tuple[str, int] | None:
+    """The rewound region, and up to which stamp all the others had collected tombstones."""
+    if rewound is None:
+        return None
+    found = await everywhere(sessions, lambda s: s.fetch("SELECT collected FROM fabric.member"))
+    return rewound, min((rows[0][0] for name, rows in found.items() if name != rewound), default=0)
+
+
 @asynccontextmanager
-async def _sessions(
+async def replicas(
     deployment: Deployment, spec: CellSpec, seen_from: str | None
 ) -> AsyncIterator[dict[str, Session]]:
     """Sessions on the replicas that answer, the home's first."""

@@ -48,7 +48,6 @@ from tenants.isolation.shortest import shortest
 Progress = Callable[[str, int], None]
 
 # The fabric keeps copies of rows: what was written, deleted, parked, or lost a conflict.
-LOGS = ("change", "tombstone", "conflict", "dead_letter")
 
 # After this, what was under way between replicas when it began has arrived.
 SETTLE_SECONDS = 1.0
@@ -200,20 +199,3 @@ def missing(connection: Connection, schema: str, tenant: UUID | None) -> list[st
     tables = read_tables(connection, schema)
     statements = share_tables(tables) if tenant is None else []
     return statements + secure_tables(tables, tenant)
-
-
-def forget_changes(administrator: Connection, tenant: UUID) -> int:
-    """Delete what the fabric keeps of an erased tenant in one replica; returns how many rows."""
-    columns = dict.fromkeys(LOGS, "tenant") | {"restored": "tenant_id"}
-    with administrator.transaction():
-        # Each replica forgets by itself: nothing of it is captured.
-        administrator.execute("SET LOCAL session_replication_role = replica")
-        return sum(
-            administrator.execute(
-                sql.SQL("DELETE FROM fabric.{} WHERE {} = %s").format(
-                    sql.Identifier(log), sql.Identifier(column)
-                ),
-                (tenant,),
-            ).rowcount
-            for log, column in columns.items()
-        )

@@ -10,9 +10,9 @@ from psycopg import sql
 
 from regions import cells
 from regions.current import deployment
-from regions.replication import capture
+from regions.replication import capture, erasures
 from tenants.directory import TenantRecord
-from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress, forget_changes
+from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress
 from tenants.isolation.owner import Connection, owner
 from tenants.models import Spare, Tenant
 
@@ -38,7 +38,7 @@ class Schema(Isolation):
 
     def _forget(self, region: str, tenant: TenantRecord) -> int:
         with cells.administrator(deployment(), region, self.spec.database) as administrator:
-            return forget_changes(administrator, tenant.id)
+            return erasures.forget(administrator, tenant.id)
 
     def schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
         tenants = Tenant.objects.select_related("cell").filter(

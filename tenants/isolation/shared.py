@@ -12,9 +12,10 @@ from psycopg import sql
 
 from regions import cells
 from regions.current import deployment
+from regions.replication import erasures
 from tenants.directory import TenantRecord
 from tenants.isolation import seed
-from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress, forget_changes
+from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress
 from tenants.isolation.catalog import read_tables
 from tenants.isolation.owner import Connection
 from tenants.isolation.rewrite import TENANT_COLUMN
@@ -55,7 +56,7 @@ class Shared(Isolation):
                     ).rowcount
                     for table in tables
                 )
-                return deleted + forget_changes(administrator, tenant.id)
+                return deleted + erasures.forget(administrator, tenant.id)
 
     def schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
         return [("public", None)]

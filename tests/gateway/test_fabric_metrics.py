@@ -18,6 +18,7 @@ REPORT: dict[str, Any] = {
             "to": {"eu-central": 4096},
             "dead_letters": 1,
             "conflicts": 2,
+            "tombstones": {"about": 40, "collected_at": "2026-11-30T08:00:00+00:00"},
             "verified": {
                 "at": "2026-11-30T08:00:00+00:00",
                 "equal": False,
@@ -54,6 +55,8 @@ def test_lag_dead_letters_and_the_last_comparison_are_metrics(publish: Callable[
             f"meridian_fabric_unconfirmed_bytes{{{of.replace('origin', 'peer')}}}": 4096.0,
             'meridian_fabric_dead_letters{cell="eu",region="eu-west"}': 1.0,
             'meridian_fabric_conflicts{cell="eu",region="eu-west"}': 2.0,
+            'meridian_fabric_tombstones{cell="eu",region="eu-west"}': 40.0,
+            'meridian_fabric_collected_timestamp_seconds{cell="eu",region="eu-west"}': 1796025600.0,
             'meridian_cell_equal{cell="eu",region="eu-west"}': 0.0,
             'meridian_cell_differing_rows{cell="eu",region="eu-west"}': 2.0,
             'meridian_cell_verified_timestamp_seconds{cell="eu",region="eu-west"}': 1796025600.0,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -22,11 +23,24 @@ from tenants.databases import cell_alias, pinned_to
 from tenants.lifecycle import create_cell
 from tenants.models import AuditEntry
 from tenants.seams import cell_spec, record_for
+from tests.faults.world import wait_for
 from tests.tenants.appliers import applying
 from tests.tenants.conftest import EU, HOME, MODES, onboard, silent
 from tests.tenants.moves import fill
 
 AWAY = next(region for region in EU if region != HOME)
+
+
+HEARD = "SELECT bool_and(stamp > 0) FROM fabric.watermark"
+APPLIED = """
+SELECT NOT EXISTS (SELECT FROM fabric.watermark w JOIN fabric.change c USING (origin)
+                    WHERE c.arrival > w.arrival)
+"""
+
+
+def one(admin: psycopg.Connection[Any], query: str) -> Any:
+    row = admin.execute(query.encode()).fetchone()
+    return row and row[0]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +107,9 @@ def test_a_region_that_is_lost_for_good_is_taken_out_of_a_cell(
     settings.MERIDIAN_DEPLOYMENT = replace(deployment, regions={**deployment.regions, AWAY: away})
     database = database_name(name)
     with cells.administrator(deployment, HOME, database) as admin:
+        wait_for("a heartbeat", lambda: one(admin, HEARD), 60)
         transport.unsubscribe(admin, cell_spec(name), sender=AWAY)
+        wait_for("what has arrived", lambda: one(admin, APPLIED), 60)
         admin.execute("UPDATE fabric.watermark SET at = at - interval '1 hour'")
     foreseen = cell("remove-region", name, AWAY, "--lost", "--dry-run")
     assert (foreseen["dry_run"], foreseen["regions"]) == (True, [HOME])

@@ -16,7 +16,10 @@ ALTER TABLE fabric.member
     -- How often the cell's replicas are compared; nothing: only when somebody asks.
     ADD COLUMN IF NOT EXISTS verify_every interval DEFAULT '1 day',
     -- Which version of these scripts this database has.
-    ADD COLUMN IF NOT EXISTS version text;
+    ADD COLUMN IF NOT EXISTS version text,
+    -- Up to which stamp tombstones were collected, and when that was tried last with success.
+    ADD COLUMN IF NOT EXISTS collected bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS collected_at timestamptz;
 
 -- Until when this replica may commit. A leased cell's agent keeps moving `valid_until`;
 -- an active-active cell's stays at infinity.
@@ -112,6 +115,12 @@ CREATE TABLE IF NOT EXISTS fabric.expelled (
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     by text NOT NULL,
     heard_until timestamptz     -- everything that it had committed by then is here
+);
+
+-- Tenants whose rows are gone from this replica for good: an old backup may have them.
+CREATE TABLE IF NOT EXISTS fabric.erased (
+    tenant uuid PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- A row outside of its table is an hstore: each column's text by its name. `pk` are the key's texts.

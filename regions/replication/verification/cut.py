@@ -91,7 +91,7 @@ class Cut:
 async def cut(sessions: Mapping[str, Session], *, patience: float) -> AsyncIterator[Cut]:
     """Snapshots at a common watermark. Raises NotSettled, naming the regions, when one has not
     applied within `patience` seconds what another had committed; ReplicaDown."""
-    marks = await _barrier(sessions, patience)
+    marks = await barrier(sessions, patience)
 
     async def snapshot(session: Session) -> None:
         await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -110,7 +110,9 @@ async def cut(sessions: Mapping[str, Session], *, patience: float) -> AsyncItera
         await everywhere(sessions, leave)
 
 
-async def _barrier(sessions: Mapping[str, Session], patience: float) -> dict[str, str]:
+async def barrier(sessions: Mapping[str, Session], patience: float) -> dict[str, str]:
+    """By node, which of its transactions had committed; all of those every region has applied.
+    Raises NotSettled, ReplicaDown."""
     marks = await asyncio.gather(
         *(_soon(region, _mark(region, session)) for region, session in sessions.items())
     )

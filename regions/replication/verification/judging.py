@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 State = Mapping[str, str | None]  # a row's columns as texts
@@ -59,6 +59,19 @@ def possible(versions: Mapping[str, Version], horizon: int) -> dict[str, Version
         if version.state is None or newest(version.state) <= horizon
     }
     return sound if any(version.state for version in sound.values()) else dict(versions)
+
+
+def as_buried(versions: Mapping[str, Version], rewound: str, collected: int) -> dict[str, Version]:
+    """With the tombstone that the others had of a row which only an old backup has: everybody had
+    applied every write up to `collected`, so who lacks a row of before has seen it deleted."""
+    old = versions[rewound].state
+    others = [version for region, version in versions.items() if region != rewound]
+    if old is None or newest(old) > collected or any(v.state or v.dead for v in others):
+        return dict(versions)
+    return {
+        region: version if region == rewound else replace(version, dead=newest(old), buried=old)
+        for region, version in versions.items()
+    }
 
 
 def judge(

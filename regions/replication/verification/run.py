@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from regions.replication.session import Session
 from regions.replication.verification.cut import Key, cut
-from regions.replication.verification.judging import Version, stamps_of
+from regions.replication.verification.judging import Version, as_buried, stamps_of
 from regions.replication.verification.repair import Outcome, repair_row
 from regions.replication.verification.tables import Odd, Table, read_tables
 from regions.replication.verification.tree import (
@@ -41,7 +41,8 @@ TOGETHER = 500  # rows whose versions are read at once
 @dataclass
 class Run:
     """`down`: the numbers of the regions that do not answer. `repair`: mend what is found.
-    `is_lived_in`: whether a schema is anybody's; others may be half there."""
+    `is_lived_in`: whether a schema is anybody's; others may be half there. `collected`: a region
+    whose database is an old backup, and up to which stamp the others collected tombstones."""
 
     sessions: Mapping[str, Session]
     nodes: Mapping[str, int]
@@ -51,6 +52,7 @@ class Run:
     tell: Tell
     verdict: Verdict
     is_lived_in: LivedIn
+    collected: tuple[str, int] | None = None
 
     async def everything(self) -> None:
         """Compare all tables. Raises NotSettled."""
@@ -97,6 +99,8 @@ class Run:
             mended = 0
             for keys in _slices([key for key in sure if key not in known]):
                 versions = await read_versions(self.sessions, root.table, keys)
+                if self.collected is not None:
+                    versions = {k: as_buried(v, *self.collected) for k, v in versions.items()}
                 outcomes = await self._mend(root, keys, versions) if self.repair else {}
                 for key in keys:
                     outcome = outcomes.get(key)

@@ -16,6 +16,7 @@ from regions.replication.verification.judging import (
     NEWEST,
     WRITER,
     Version,
+    as_buried,
     judge,
     possible,
 )
@@ -128,3 +129,23 @@ def test_the_home_compares_when_it_is_time_and_others_when_nobody_has(
     since = now - timedelta(hours=1)
     assert due(timedelta(days=1), last, now, since=since, turn=turn) is expected
     assert not due(None, last, now, since=since, turn=turn)
+
+
+def test_a_row_that_only_an_old_backup_has_was_deleted_if_the_others_collected_later() -> None:
+    old = row("x", 1000)
+    alone = {"eu-west": Version(None), "eu-central": Version(old), "us-east": Version(None)}
+    buried = as_buried(alone, "eu-central", 1000)
+    assert {region: v.dead for region, v in buried.items()} == {
+        "eu-west": 1000, "eu-central": None, "us-east": 1000
+    }  # fmt: skip
+    found = judge(buried, old, key=("id",), rules={}, nodes=NODES)
+    assert (found.reason, found.dead) == (DELETED, 1000)
+
+
+def test_a_newer_row_or_one_that_somebody_else_has_is_there() -> None:
+    old = row("x", 1000)
+    alone = {"eu-west": Version(None), "eu-central": Version(old), "us-east": Version(None)}
+    assert as_buried(alone, "eu-central", 999) == alone
+    assert as_buried(alone, "us-east", 1000) == alone
+    shared = {**alone, "us-east": Version(old)}
+    assert as_buried(shared, "eu-central", 1000) == shared

@@ -15,11 +15,17 @@ from regions.deployment import Deployment
 from regions.errors import NotLost
 from regions.failover.replica import ReplicaWorker
 from regions.replication import transport
+from regions.replication.collecting import collect
 from regions.topology import CellSpec
 from testkit.grounds import grounds
 from tests.regions.replication.club import DE, EU, ROWS, SPEC, US, Club, founded
 from tests.regions.replication.restorable import Restorable, replace_site
 from tests.tenants.appliers import end_worker
+
+WAITING = """
+SELECT 1 FROM fabric.watermark w JOIN fabric.change c USING (origin)
+ WHERE w.region = 'eu-central' AND c.arrival > w.arrival
+"""
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +70,10 @@ def test_a_replica_from_an_old_backup_is_seen_mended_and_only_then_serves(
     club.ask(DE, "UPDATE note SET title = 'changed' WHERE id = -2")
     club.ask(EU, "UPDATE note SET title = 'changed', votes = 3 WHERE id = -3")
     club.ask(US, "DELETE FROM note WHERE id IN (-4, -5)")
+    club.settle()
+    # Nothing tells of these two any more; then one more is deleted.
+    assert set(asyncio.run(collect(club.deployment, club.spec)).tombstones.values()) == {2}
+    club.ask(US, "DELETE FROM note WHERE id = -6")
     club.settle()
     drawn = club.ask(DE, "SELECT max(id) FROM note")[0][0]
     before = club.ask(EU, ROWS)
@@ -119,6 +129,7 @@ def test_a_region_that_is_lost_is_taken_out_and_stays_out_when_it_comes_back(
     with pytest.raises(NotLost, match="has heard of eu-central within the last"):
         expulsion.foresee(club.deployment, cell, DE)
     for region in forgotten.regions:
+        club.until(lambda region=region: club.ask(region, WAITING) == [])  # type: ignore[misc]
         club.ask(region, "UPDATE fabric.watermark SET at = at - interval '1 hour'"
                          " WHERE region = 'eu-central'")  # fmt: skip
 

@@ -1,0 +1,104 @@
+"""A database that went back in time learns what it has forgotten: promises, and who was erased."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from regions.replication import erasures, install, rewound
+from tests.regions.replication.looking import DE, EU, US
+from tests.regions.replication.mesh import Mesh
+
+OWNED = """
+CREATE TABLE public.owned (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tenant_id uuid);
+INSERT INTO fabric.relation (rel, key, columns) VALUES ('public.owned', '{id}', '{id,tenant_id}')
+"""
+VOTES = (
+    "SELECT * FROM lease.state(ARRAY['c'])",
+    "SELECT * FROM lease.prepare(ARRAY['c'], ARRAY[1::bigint])",
+    "SELECT * FROM lease.accept(ARRAY['c'], ARRAY[1::bigint], ARRAY[1::bigint], 'de', '3 s')",
+)
+
+
+@pytest.fixture
+def acceptors(mesh: Mesh) -> Iterator[Mesh]:
+    for region in (EU, DE, US):
+        with mesh.administrator(region) as admin:
+            install.become_owner(admin)
+            install.install_leases(admin)
+    yield mesh
+    for region in (EU, DE, US):
+        with mesh.administrator(region) as admin:
+            admin.execute("DROP SCHEMA lease CASCADE; UPDATE fabric.gate SET trusted_start = NULL")
+
+
+def test_it_has_no_vote_after_a_start_that_nobody_has_looked_at(acceptors: Mesh) -> None:
+    with acceptors.administrator(DE) as admin:
+        for vote in VOTES:
+            admin.execute(vote.encode())
+        admin.execute("UPDATE fabric.gate SET trusted_start = '-infinity'")
+        for vote in VOTES:
+            with pytest.raises(psycopg.Error, match="this acceptor has no vote"):
+                admin.execute(vote.encode())
+        admin.execute("UPDATE fabric.gate SET trusted_start = pg_postmaster_start_time()")
+        for vote in VOTES:
+            admin.execute(vote.encode())
+
+
+def test_it_learns_ballots_and_epochs_from_the_others_and_forgets_none_of_its_own(
+    acceptors: Mesh,
+) -> None:
+    put = (
+        "INSERT INTO lease.acceptor (cell, promised, ballot, holder, epoch)"
+        " VALUES (%s, %s, %s, %s, %s)"
+    )
+    known = {
+        DE: [("a", 5, 5, "de", 2), ("b", 90, 80, "de", 9)],
+        EU: [("a", 70, 60, "eu", 4), ("b", 10, 10, "eu", 1)],
+        US: [("a", 20, 60, "eu", 4), ("c", 30, 30, "us", 1)],
+    }
+    for region, promises in known.items():
+        with acceptors.administrator(region) as admin:
+            for promise in promises:
+                admin.execute(put.encode(), promise)
+    with (
+        acceptors.administrator(DE) as here,
+        acceptors.administrator(EU) as eu,
+        acceptors.administrator(US) as us,
+    ):
+        rewound._learn_promises(here, {EU: eu, US: us})
+        found = here.execute(
+            "SELECT cell, promised, ballot, holder, epoch, expires_at = '-infinity'"
+            " FROM lease.acceptor ORDER BY cell"
+        ).fetchall()
+    assert found == [
+        ("a", 70, 60, "eu", 4, True), ("b", 90, 80, "de", 9, True), ("c", 30, 30, "us", 1, True)
+    ]  # fmt: skip
+
+
+def test_who_was_erased_since_the_backup_is_erased_in_it(mesh: Mesh) -> None:
+    gone, kept = UUID(int=1), UUID(int=2)
+    with mesh.administrator(DE) as here, mesh.administrator(EU) as peer:
+        here.execute(OWNED)
+        for tenant in (gone, kept):
+            here.execute("INSERT INTO public.owned (tenant_id) VALUES (%s)", (tenant,))
+            here.execute(
+                "INSERT INTO fabric.tombstone (rel, pk, stamp, tenant, state)"
+                " VALUES ('public.owned', ARRAY[%s], 1, %s, '')", (str(tenant), tenant),
+            )  # fmt: skip
+        try:
+            erasures.forget(peer, gone)
+            assert erasures.catch_up(here, [peer]) == {gone}
+            for table, column in (("public.owned", "tenant_id"), ("fabric.tombstone", "tenant")):
+                left = here.execute(f"SELECT {column} FROM {table}".encode()).fetchall()
+                assert left == [(kept,)]
+            assert erasures.catch_up(here, [peer]) == set()
+        finally:
+            here.execute(
+                "DROP TABLE public.owned; DELETE FROM fabric.relation WHERE rel = 'public.owned'"
+            )
+            for session in (here, peer):
+                session.execute("DELETE FROM fabric.erased")
