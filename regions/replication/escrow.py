@@ -15,8 +15,8 @@ from regions.replication import rules
 from regions.replication.session import Session
 from regions.replication.shapes import KNOWN, Relation, relation_of
 
-KEEP_WANTS = "1 minute"
-AT_ONCE = 500  # any of them: one tenant's many must not keep another's waiting
+KEEP_WANTS = "10 minutes"  # whoever was cut off for less is heard
+AT_ONCE = 100  # any of them: one tenant's many must not keep another's waiting
 
 _WANTED = sql.SQL("""
 SELECT w.rel, w.pk, w.field, w.node, {known} FROM fabric.want w JOIN fabric.relation r USING (rel)

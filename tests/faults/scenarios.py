@@ -30,6 +30,7 @@ SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
         Scenario("fields", ("registers", "toast", "counters")),
+        Scenario("stock", ("shelves", "counters")),
         Scenario("storm", ("storm",), rate=25.0),
         Scenario("rows", ("slots", "chains", "families", "tags")),
         Scenario("claims", ("claims", "registers")),

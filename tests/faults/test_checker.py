@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults.checker import Observed, check
+from tests.faults.checker import Observed, Verdict, check
 from tests.faults.history import (
     CLIENT,
     Discarded,
@@ -216,6 +216,23 @@ def test_money_that_is_gone_and_half_a_batch_are_found() -> None:
     poor = check(history, left(1000, 50), [], WORKLOADS)
     assert poor.wrong == ["bank: the accounts have -1 in all"]
     assert check(history, left(1001, 25), [], WORKLOADS).wrong
+
+
+def test_a_stock_that_was_oversold_or_is_not_what_is_left_is_found() -> None:
+    sales = [Operation(CLIENT + n, EU, "shelves", "sell", 1) for n in range(1, 27)]
+    more = Operation(2 * CLIENT + 1, DE, "shelves", "deliver", 1)
+
+    def found(done: list[Operation], left: int) -> Verdict:
+        rows = {1: {"id": 1, "stock": left}}
+        entries = {each.number: Entry() for each in done}
+        there = replicas({"board_shelf": rows}, entries)
+        return check([told(each) for each in done], there, [], WORKLOADS)
+
+    assert found(sales[:25], 0).passed
+    assert found([*sales, more], 2).passed
+    assert not found([*sales, more], 3).passed
+    oversold = found(sales, 0)
+    assert oversold.wrong == ["shelves 1: 1 more were sold than there were"]
 
 
 def test_a_reply_without_its_topic_is_counted_and_a_deleted_one_that_is_there_is_found() -> None:

@@ -53,6 +53,11 @@ class Account(models.Model):
     balance = models.IntegerField(default=0)
 
 
+@merge_rules(stock="bounded")
+class Shelf(models.Model):
+    stock = models.PositiveIntegerField(default=0)
+
+
 class Parcel(models.Model):
     """Many rows of one transaction."""
 

@@ -14,6 +14,7 @@ from tests.faults.workloads import (
     counters,
     families,
     registers,
+    shelves,
     slots,
     tags,
 )
@@ -26,6 +27,7 @@ WORKLOADS: dict[str, Workload] = {
         registers.Registers("toast", range(11, 15), ("body", "status")),
         registers.Registers("storm", range(20, 21), ("title", "title", "status")),
         counters.Counters(),
+        shelves.Shelves(),
         tags.Tags(),
         slots.Slots(),
         chains.Chains(),
