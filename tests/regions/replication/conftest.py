@@ -77,11 +77,22 @@ def mesh_session(deployment: Deployment) -> Iterator[Mesh]:
 def mesh(mesh_session: Mesh) -> Iterator[Mesh]:
     """The mesh, empty and quiet."""
     yield mesh_session
-    mesh_session.settle()
-    mesh_session.write("eu-west", "DELETE FROM note")
-    mesh_session.settle()
-    for writer in mesh_session.writers.values():
-        writer.execute("TRUNCATE note, fabric.conflict, fabric.tombstone, fabric.dead_letter")
+    mesh_session.start_anew()
+
+
+@pytest.fixture(scope="module")
+def ruled_session(request: pytest.FixtureRequest, mesh_session: Mesh) -> Iterator[Mesh]:
+    """With the tables that the module's `TABLES` makes and its `DECLARED` names."""
+    mesh_session.make(request.module.TABLES)
+    yield mesh_session
+    mesh_session.drop(request.module.DECLARED)
+
+
+@pytest.fixture
+def ruled(ruled_session: Mesh) -> Iterator[Mesh]:
+    """The same, empty and quiet."""
+    yield ruled_session
+    ruled_session.start_anew()
 
 
 @pytest.fixture

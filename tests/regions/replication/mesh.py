@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,11 @@ import psycopg
 
 from regions import cells
 from regions.deployment import Deployment
-from regions.replication import apply
+from regions.replication import apply, capture
 from regions.replication.session import Session
 from regions.topology import CellSpec
+
+REMEMBERED = ("fabric.conflict", "fabric.tombstone", "fabric.dead_letter", "fabric.want")
 
 
 @dataclass
@@ -66,8 +69,39 @@ class Mesh:
                 if sender != receiver:
                     self.deliver(sender, receiver)
 
-    def assert_equal(self) -> None:
+    def assert_equal(self, table: str = "note") -> None:
         """Every replica holds the same rows, stamps included."""
-        first, *others = [self.rows(region) for region in self.spec.regions]
+        query = f"SELECT * FROM {table} ORDER BY id"
+        first, *others = [self.rows(region, query) for region in self.spec.regions]
         for other in others:
             assert other == first, f"{other}\n{first}"
+
+    def settled(self, table: str, columns: str) -> list[Any]:
+        """The rows once everything has arrived: the same everywhere."""
+        self.settle()
+        self.assert_equal(table)
+        return self.rows(self.spec.regions[0], f"SELECT {columns} FROM {table} ORDER BY id")
+
+    def parked(self) -> list[str]:
+        """Why there are dead letters, in whatever region."""
+        query = "SELECT reason FROM fabric.dead_letter"
+        return [reason for region in self.spec.regions for (reason,) in self.rows(region, query)]
+
+    def make(self, tables: str) -> None:
+        """Replicated tables, from their DDL."""
+        for writer in self.writers.values():
+            writer.execute(tables)  # type: ignore[call-overload]
+            capture.attach(writer, "public")
+
+    def drop(self, tables: Iterable[str]) -> None:
+        for writer in self.writers.values():
+            for table in tables:
+                writer.execute(f"DROP TABLE {table}")  # type: ignore[call-overload]
+                writer.execute("DELETE FROM fabric.relation WHERE rel = %s", [f"public.{table}"])
+
+    def start_anew(self) -> None:
+        """No rows, and nothing that is remembered of any."""
+        self.settle()
+        for writer in self.writers.values():
+            ((tables,),) = writer.execute("SELECT string_agg(rel, ', ') FROM fabric.relation")
+            writer.execute(f"TRUNCATE {tables}, {', '.join(REMEMBERED)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -16,35 +15,12 @@ from tests.regions.replication.mesh import Mesh
 EU, DE, US = "eu-west", "eu-central", "us-east"
 REGIONS = (EU, DE, US)
 
-TABLE = """
+TABLES = """
 CREATE TABLE shelf (
     id integer PRIMARY KEY, title text, stock integer NOT NULL DEFAULT 0 CHECK (stock >= 0),
     credit numeric(12,2) NOT NULL DEFAULT 0
 )"""
 DECLARED = {"shelf": {"stock": "bounded", "credit": "bounded:-10"}}
-
-
-@pytest.fixture(scope="module")
-def shelves_session(mesh_session: Mesh) -> Iterator[Mesh]:
-    for writer in mesh_session.writers.values():
-        writer.execute(TABLE)
-        capture.attach(writer, "public")
-    yield mesh_session
-    for writer in mesh_session.writers.values():
-        writer.execute("DROP TABLE shelf")
-        writer.execute("DELETE FROM fabric.relation WHERE rel = 'public.shelf'")
-
-
-@pytest.fixture
-def shelves(shelves_session: Mesh) -> Iterator[Mesh]:
-    yield shelves_session
-    start_anew(shelves_session)
-
-
-def start_anew(mesh: Mesh) -> None:
-    mesh.settle()
-    for writer in mesh.writers.values():
-        writer.execute("TRUNCATE shelf, fabric.want, fabric.tombstone, fabric.dead_letter")
 
 
 def stock(mesh: Mesh, region: str, number: int) -> None:
@@ -81,140 +57,132 @@ def rights(mesh: Mesh, region: str) -> int:
     return int(held[0][0])
 
 
-def everywhere(mesh: Mesh, columns: str) -> Any:
-    mesh.settle()
-    first, *others = [mesh.rows(region, "SELECT * FROM shelf ORDER BY id") for region in REGIONS]
-    for other in others:
-        assert other == first
-    return mesh.rows(EU, f"SELECT {columns} FROM shelf ORDER BY id")
+def test_two_regions_that_are_cut_off_do_not_both_sell_the_last_one(ruled: Mesh) -> None:
+    stock(ruled, EU, 1)
+    assert [sell(ruled, region) for region in (US, EU, DE)] == [False, True, False]
+    assert ruled.settled("shelf", "stock") == [(0,)]
 
 
-def test_two_regions_that_are_cut_off_do_not_both_sell_the_last_one(shelves: Mesh) -> None:
-    stock(shelves, EU, 1)
-    assert [sell(shelves, region) for region in (US, EU, DE)] == [False, True, False]
-    assert everywhere(shelves, "stock") == [(0,)]
-
-
-def test_each_region_has_its_share_from_the_start_and_no_more(shelves: Mesh) -> None:
-    stock(shelves, EU, 10)
-    sold = {region: sum(sell(shelves, region) for _ in range(6)) for region in REGIONS}
+def test_each_region_has_its_share_from_the_start_and_no_more(ruled: Mesh) -> None:
+    stock(ruled, EU, 10)
+    sold = {region: sum(sell(ruled, region) for _ in range(6)) for region in REGIONS}
     assert sold == {EU: 4, DE: 3, US: 3}
-    assert everywhere(shelves, "stock") == [(0,)]
-    assert not any(sell(shelves, region) for region in REGIONS)
+    assert ruled.settled("shelf", "stock") == [(0,)]
+    assert not any(sell(ruled, region) for region in REGIONS)
 
 
-def test_a_refusal_says_what_is_held_where_and_changes_nothing(shelves: Mesh) -> None:
-    stock(shelves, EU, 6)
+def test_a_refusal_says_what_is_held_where_and_changes_nothing(ruled: Mesh) -> None:
+    stock(ruled, EU, 6)
     with pytest.raises(psycopg.errors.CheckViolation) as info:
-        shelves.write(US, "UPDATE shelf SET stock = stock - 3")
+        ruled.write(US, "UPDATE shelf SET stock = stock - 3")
     assert info.value.diag.message_detail == (
         "It takes 3, and holds rights for 2; other regions for 4."
     )
-    assert shelves.rows(US, "SELECT stock FROM shelf") == [(6,)]
+    assert ruled.rows(US, "SELECT stock FROM shelf") == [(6,)]
 
 
-def test_setting_the_value_is_held_to_the_same(shelves: Mesh) -> None:
-    stock(shelves, EU, 6)
+def test_setting_the_value_is_held_to_the_same(ruled: Mesh) -> None:
+    stock(ruled, EU, 6)
     with pytest.raises(psycopg.errors.CheckViolation):
-        shelves.write(US, "UPDATE shelf SET stock = 1")
-    shelves.write(US, "UPDATE shelf SET stock = 5, title = 'set'")
-    assert everywhere(shelves, "stock, title") == [(5, "set")]
+        ruled.write(US, "UPDATE shelf SET stock = 1")
+    ruled.write(US, "UPDATE shelf SET stock = 5, title = 'set'")
+    assert ruled.settled("shelf", "stock, title") == [(5, "set")]
 
 
-def test_whoever_asks_is_given_what_others_can_spare_even_the_last_one(shelves: Mesh) -> None:
-    stock(shelves, EU, 1)
-    ask(shelves, US, 1)
-    shelves.settle()
-    assert (answer(shelves, DE), answer(shelves, EU), answer(shelves, EU)) == (0, 1, 0)
+def test_whoever_asks_is_given_what_others_can_spare_even_the_last_one(ruled: Mesh) -> None:
+    stock(ruled, EU, 1)
+    ask(ruled, US, 1)
+    ruled.settle()
+    assert (answer(ruled, DE), answer(ruled, EU), answer(ruled, EU)) == (0, 1, 0)
     # What is given is on its way: nobody has it.
-    assert not sell(shelves, EU)
-    assert not sell(shelves, US)
-    shelves.settle()
-    assert sell(shelves, US)
-    assert everywhere(shelves, "stock") == [(0,)]
+    assert not sell(ruled, EU)
+    assert not sell(ruled, US)
+    ruled.settle()
+    assert sell(ruled, US)
+    assert ruled.settled("shelf", "stock") == [(0,)]
 
 
-def test_who_sells_most_of_its_share_asks_by_itself(shelves: Mesh) -> None:
-    stock(shelves, EU, 30)
+def test_who_sells_most_of_its_share_asks_by_itself(ruled: Mesh) -> None:
+    stock(ruled, EU, 30)
     for _ in range(9):
-        assert sell(shelves, US)
-    shelves.settle()
-    assert answer(shelves, EU) + answer(shelves, DE) > 0
-    shelves.settle()
-    assert rights(shelves, US) > 1
-    assert answer(shelves, US) == 0
-    assert shelves.rows(US, "TABLE fabric.want") == []
+        assert sell(ruled, US)
+    ruled.settle()
+    assert answer(ruled, EU) + answer(ruled, DE) > 0
+    ruled.settle()
+    assert rights(ruled, US) > 1
+    assert answer(ruled, US) == 0
+    assert ruled.rows(US, "TABLE fabric.want") == []
 
 
-def test_what_is_added_in_one_region_is_shared(shelves: Mesh) -> None:
-    stock(shelves, EU, 0)
-    assert not sell(shelves, US)
-    shelves.write(DE, "UPDATE shelf SET stock = stock + 9")
-    shelves.settle()
-    assert [rights(shelves, region) for region in REGIONS] == [3, 3, 3]
-    assert sell(shelves, US, 3)
-    assert everywhere(shelves, "stock") == [(6,)]
+def test_what_is_added_in_one_region_is_shared(ruled: Mesh) -> None:
+    stock(ruled, EU, 0)
+    assert not sell(ruled, US)
+    ruled.write(DE, "UPDATE shelf SET stock = stock + 9")
+    ruled.settle()
+    assert [rights(ruled, region) for region in REGIONS] == [3, 3, 3]
+    assert sell(ruled, US, 3)
+    assert ruled.settled("shelf", "stock") == [(6,)]
 
 
-def test_the_bound_may_be_below_zero_and_a_row_may_not_begin_below_it(shelves: Mesh) -> None:
-    shelves.write(EU, "INSERT INTO shelf (id, credit) VALUES (1, 2.00)")
-    shelves.settle()
-    shelves.write(US, "UPDATE shelf SET credit = credit - 4")
+def test_the_bound_may_be_below_zero_and_a_row_may_not_begin_below_it(ruled: Mesh) -> None:
+    ruled.write(EU, "INSERT INTO shelf (id, credit) VALUES (1, 2.00)")
+    ruled.settle()
+    ruled.write(US, "UPDATE shelf SET credit = credit - 4")
     with pytest.raises(psycopg.errors.CheckViolation):
-        shelves.write(US, "UPDATE shelf SET credit = credit - 0.01")
-    shelves.write(EU, "UPDATE shelf SET credit = credit - 4.00")
-    assert [tuple(map(str, row)) for row in everywhere(shelves, "credit")] == [("-6.00",)]
+        ruled.write(US, "UPDATE shelf SET credit = credit - 0.01")
+    ruled.write(EU, "UPDATE shelf SET credit = credit - 4.00")
+    assert [tuple(map(str, row)) for row in ruled.settled("shelf", "credit")] == [("-6.00",)]
     with pytest.raises(psycopg.errors.CheckViolation):
-        shelves.write(EU, "INSERT INTO shelf (id, credit) VALUES (2, -10.01)")
+        ruled.write(EU, "INSERT INTO shelf (id, credit) VALUES (2, -10.01)")
 
 
-def test_the_rights_of_a_region_that_is_gone_are_the_lowest_ones(shelves: Mesh) -> None:
-    stock(shelves, EU, 9)
-    gone = shelves.node(US)
-    lowest, other = sorted((EU, DE), key=shelves.node)
-    known = {r: shelves.rows(r, "SELECT * FROM fabric.watermark") for r in (EU, DE)}
+def test_the_rights_of_a_region_that_is_gone_are_the_lowest_ones(ruled: Mesh) -> None:
+    stock(ruled, EU, 9)
+    gone = ruled.node(US)
+    lowest, other = sorted((EU, DE), key=ruled.node)
+    known = {r: ruled.rows(r, "SELECT * FROM fabric.watermark") for r in (EU, DE)}
     for region in (EU, DE):
-        shelves.write(region, "DELETE FROM fabric.watermark WHERE origin = %s", gone)
+        ruled.write(region, "DELETE FROM fabric.watermark WHERE origin = %s", gone)
     try:
-        assert not sell(shelves, other, 4)
-        assert sell(shelves, lowest, 6)
-        assert sell(shelves, other, 3)
-        assert not sell(shelves, lowest)
+        assert not sell(ruled, other, 4)
+        assert sell(ruled, lowest, 6)
+        assert sell(ruled, other, 3)
+        assert not sell(ruled, lowest)
     finally:
         for region, rows in known.items():
             for row in rows:
                 marks = ", ".join(["%s"] * len(row))
-                shelves.write(
+                ruled.write(
                     region,
                     f"INSERT INTO fabric.watermark VALUES ({marks}) ON CONFLICT DO NOTHING", *row
                 )  # fmt: skip
-    assert everywhere(shelves, "stock") == [(0,)]
+    assert ruled.settled("shelf", "stock") == [(0,)]
 
 
-def test_where_a_lease_says_who_writes_the_writer_sells_everything(shelves: Mesh) -> None:
-    stock(shelves, EU, 5)
-    shelves.write(US, "UPDATE fabric.gate SET valid_until = now() + interval '1 hour'")
+def test_where_a_lease_says_who_writes_the_writer_sells_everything(ruled: Mesh) -> None:
+    stock(ruled, EU, 5)
+    ruled.write(US, "UPDATE fabric.gate SET valid_until = now() + interval '1 hour'")
     try:
-        assert [sell(shelves, US, number) for number in (6, 5, 1)] == [False, True, False]
+        assert [sell(ruled, US, number) for number in (6, 5, 1)] == [False, True, False]
     finally:
-        shelves.write(US, "UPDATE fabric.gate SET valid_until = 'infinity'")
-    assert everywhere(shelves, "stock") == [(0,)]
+        ruled.write(US, "UPDATE fabric.gate SET valid_until = 'infinity'")
+    assert ruled.settled("shelf", "stock") == [(0,)]
 
 
-def test_a_counter_becomes_bounded_and_what_was_taken_stays_taken(shelves: Mesh) -> None:
+def test_a_counter_becomes_bounded_and_what_was_taken_stays_taken(ruled: Mesh) -> None:
     rules._declared["shelf"] = {"stock": "counter"}
-    attach(shelves)
+    attach(ruled)
     try:
-        shelves.write(EU, "INSERT INTO shelf (id, stock) VALUES (1, 10)")
-        shelves.settle()
-        shelves.write(US, "UPDATE shelf SET stock = stock - 7")
-        shelves.settle()
+        ruled.write(EU, "INSERT INTO shelf (id, stock) VALUES (1, 10)")
+        ruled.settle()
+        ruled.write(US, "UPDATE shelf SET stock = stock - 7")
+        ruled.settle()
     finally:
         rules._declared["shelf"] = DECLARED["shelf"]
-        attach(shelves)
-    assert [sell(shelves, EU, number) for number in (4, 3)] == [False, True]
-    assert everywhere(shelves, "stock") == [(0,)]
-    assert not any(sell(shelves, region) for region in REGIONS)
+        attach(ruled)
+    assert [sell(ruled, EU, number) for number in (4, 3)] == [False, True]
+    assert ruled.settled("shelf", "stock") == [(0,)]
+    assert not any(sell(ruled, region) for region in REGIONS)
 
 
 def attach(mesh: Mesh) -> None:
@@ -242,26 +210,26 @@ steps = st.lists(
 )
 @given(st.integers(0, 9), steps)
 def test_whatever_happens_in_whatever_order_no_more_is_sold_than_there_was(
-    shelves: Mesh, first: int, history: list[Any]
+    ruled: Mesh, first: int, history: list[Any]
 ) -> None:
-    start_anew(shelves)
-    stock(shelves, EU, first)
+    ruled.start_anew()
+    stock(ruled, EU, first)
     left = first
     for region, (what, value) in history:
         if what == "sell":
-            left -= value if sell(shelves, region, value) else 0
+            left -= value if sell(ruled, region, value) else 0
         elif what == "add":
-            shelves.write(region, "UPDATE shelf SET stock = stock + %s", value)
+            ruled.write(region, "UPDATE shelf SET stock = stock + %s", value)
             left += value
         elif what == "ask":
-            ask(shelves, region, value)
+            ask(ruled, region, value)
         elif what == "answer":
-            answer(shelves, region)
+            answer(ruled, region)
         elif value != region:
-            shelves.deliver(region, value)
+            ruled.deliver(region, value)
         assert left >= 0
-    assert everywhere(shelves, "stock") == [(left,)]
-    assert sum(rights(shelves, region) for region in REGIONS) == left
+    assert ruled.settled("shelf", "stock") == [(left,)]
+    assert sum(rights(ruled, region) for region in REGIONS) == left
     assert [
-        row for region in REGIONS for row in shelves.rows(region, "TABLE fabric.dead_letter")
+        row for region in REGIONS for row in ruled.rows(region, "TABLE fabric.dead_letter")
     ] == []

@@ -38,48 +38,15 @@ RULES = {
 DECLARED = {"tally": RULES, "tally_tags": {"*": "set:tally_id,tag_id"}}
 
 
-@pytest.fixture(scope="module")
-def ruled_session(mesh_session: Mesh) -> Iterator[Mesh]:
-    for writer in mesh_session.writers.values():
-        writer.execute(TABLES)
-        capture.attach(writer, "public")
-    yield mesh_session
-    for writer in mesh_session.writers.values():
-        writer.execute("DROP TABLE tally, tally_tags")
-        writer.execute("DELETE FROM fabric.relation WHERE rel LIKE 'public.tally%'")
-
-
-@pytest.fixture
-def ruled(ruled_session: Mesh) -> Iterator[Mesh]:
-    yield ruled_session
-    ruled_session.settle()
-    start_anew(ruled_session)
-
-
-def start_anew(mesh: Mesh) -> None:
-    mesh.settle()
-    for writer in mesh.writers.values():
-        writer.execute(
-            "TRUNCATE tally, tally_tags, fabric.conflict, fabric.tombstone, fabric.dead_letter"
-        )
-
-
-def everywhere(mesh: Mesh, columns: str, table: str = "tally") -> Any:
-    """The rows, the same in every region, the platform's columns included."""
-    mesh.settle()
-    first, *others = [mesh.rows(region, f"SELECT * FROM {table} ORDER BY id") for region in REGIONS]
-    for other in others:
-        assert other == first
-    return mesh.rows(EU, f"SELECT {columns} FROM {table} ORDER BY id")
-
-
 def test_concurrent_increments_all_count(ruled: Mesh) -> None:
     ruled.write(EU, "INSERT INTO tally (id, votes, paid) VALUES (1, 10, 0.50)")
     ruled.settle()
     for region in REGIONS:
         ruled.write(region, "UPDATE tally SET votes = votes + 1, paid = paid - 0.25")
         ruled.write(region, "UPDATE tally SET votes = votes + 1")
-    assert [tuple(map(str, row)) for row in everywhere(ruled, "votes, paid")] == [("16", "-0.25")]
+    assert [tuple(map(str, row)) for row in ruled.settled("tally", "votes, paid")] == [
+        ("16", "-0.25")
+    ]
     assert ruled.rows(EU, "SELECT * FROM fabric.conflict") == []
 
 
@@ -94,7 +61,7 @@ def test_a_counter_does_not_count_an_entry_twice(ruled: Mesh) -> None:
         ruled.write(
             US, "UPDATE fabric.watermark SET arrival = %s WHERE origin = %s", arrival, origin
         )
-    assert everywhere(ruled, "votes") == [(6,)]
+    assert ruled.settled("tally", "votes") == [(6,)]
 
 
 def test_the_greatest_and_the_smallest_survive_and_do_not_go_back(ruled: Mesh) -> None:
@@ -103,9 +70,11 @@ def test_the_greatest_and_the_smallest_survive_and_do_not_go_back(ruled: Mesh) -
     ruled.write(EU, "UPDATE tally SET high = 9, low = '2020-01-03'")
     ruled.write(DE, "UPDATE tally SET high = 7, low = '2020-01-01'")
     ruled.write(US, "UPDATE tally SET high = 3, low = NULL")
-    assert [tuple(map(str, row)) for row in everywhere(ruled, "high, low")] == [("9", "2020-01-01")]
+    assert [tuple(map(str, row)) for row in ruled.settled("tally", "high, low")] == [
+        ("9", "2020-01-01")
+    ]
     ruled.write(US, "UPDATE tally SET high = 1")
-    assert everywhere(ruled, "high") == [(9,)]
+    assert ruled.settled("tally", "high") == [(9,)]
 
 
 @pytest.mark.parametrize("order", list(permutations(REGIONS)))
@@ -117,10 +86,10 @@ def test_of_concurrent_switches_the_declared_one_wins(ruled: Mesh, order: tuple[
         ruled.write(region, "UPDATE tally SET urgent = false, public = true")
         if region == DE:
             ruled.write(DE, "UPDATE tally SET urgent = true, public = false")
-    assert everywhere(ruled, "urgent, public") == [(True, False)]
+    assert ruled.settled("tally", "urgent, public") == [(True, False)]
     # Knowingly.
     ruled.write(US, "UPDATE tally SET urgent = false, public = true")
-    assert everywhere(ruled, "urgent, public") == [(False, True)]
+    assert ruled.settled("tally", "urgent, public") == [(False, True)]
 
 
 @pytest.mark.parametrize("order", list(permutations(REGIONS)))
@@ -133,15 +102,15 @@ def test_an_element_that_was_added_meanwhile_stays(ruled: Mesh, order: tuple[str
         ruled.write(region, remove)
         if region == US:
             ruled.write(US, add)
-    assert everywhere(ruled, "tally_id, tag_id", "tally_tags") == [(1, 2)]
+    assert ruled.settled("tally_tags", "tally_id, tag_id") == [(1, 2)]
     ruled.write(DE, remove)
-    assert everywhere(ruled, "tally_id, tag_id", "tally_tags") == []
+    assert ruled.settled("tally_tags", "tally_id, tag_id") == []
 
 
 def test_two_regions_that_add_one_element_add_the_same_row(ruled: Mesh) -> None:
     for region in REGIONS:
         ruled.write(region, "INSERT INTO tally_tags (tally_id, tag_id) VALUES (1, 2)")
-    assert everywhere(ruled, "tally_id, tag_id", "tally_tags") == [(1, 2)]
+    assert ruled.settled("tally_tags", "tally_id, tag_id") == [(1, 2)]
     for region in REGIONS:
         assert ruled.rows(region, "SELECT * FROM fabric.dead_letter") == []
 
@@ -152,7 +121,7 @@ def test_a_later_insert_of_the_key_starts_the_row_anew(ruled: Mesh) -> None:
     ruled.write(DE, "UPDATE tally SET votes = votes + 1")
     ruled.write(EU, "DELETE FROM tally")
     ruled.write(EU, "INSERT INTO tally (id, votes, high) VALUES (1, 2, 2)")
-    assert everywhere(ruled, "votes, high") == [(2, 2)]
+    assert ruled.settled("tally", "votes, high") == [(2, 2)]
 
 
 @pytest.fixture
@@ -185,13 +154,13 @@ def test_a_rule_that_is_declared_later_goes_on_from_what_is_there(changing: Mesh
     changing.settle()
     change_rules(changing, RULES)
     changing.write(US, "UPDATE tally SET title = 'meanwhile'")
-    assert everywhere(changing, "votes, urgent, public") == [(10, False, False)]
+    assert changing.settled("tally", "votes, urgent, public") == [(10, False, False)]
     for region in REGIONS:
         changing.write(region, "UPDATE tally SET votes = votes + 1")
     changing.write(US, "UPDATE tally SET urgent = true")
     changing.write(US, "UPDATE tally SET urgent = false")
     changing.write(DE, "UPDATE tally SET urgent = true")
-    assert everywhere(changing, "votes, urgent") == [(13, True)]
+    assert changing.settled("tally", "votes, urgent") == [(13, True)]
     assert letters_of(changing) == []
 
 
@@ -203,10 +172,10 @@ def test_a_rule_that_is_taken_back_leaves_the_value_to_the_last_writer(changing:
     changing.settle()
     change_rules(changing, {})
     changing.write(EU, "UPDATE tally SET high = 2, title = 'a'")
-    assert everywhere(changing, "votes, high") == [(3, 2)]
+    assert changing.settled("tally", "votes, high") == [(3, 2)]
     changing.write(DE, "UPDATE tally SET votes = 7")
     changing.write(US, "UPDATE tally SET votes = 8, urgent = true")
-    assert everywhere(changing, "votes, urgent") == [(8, True)]
+    assert changing.settled("tally", "votes, urgent") == [(8, True)]
     assert letters_of(changing) == []
 
 
@@ -226,7 +195,7 @@ def test_a_field_with_a_rule_comes_to_one_replica_after_the_other(changing: Mesh
     # The newest state of each row that a region sent was with the field, or will be.
     for region in REGIONS:
         changing.write(region, "UPDATE tally SET title = 'done'")
-    assert everywhere(changing, "votes, likes") == [(3, 6), (3, 6)]
+    assert changing.settled("tally", "votes, likes") == [(3, 6), (3, 6)]
     assert letters_of(changing) == []
 
 
@@ -245,7 +214,7 @@ def test_a_field_with_a_rule_is_dropped(changing: Mesh) -> None:
     change_rules(changing, RULES)
     for region in REGIONS:
         changing.write(region, "UPDATE tally SET votes = votes + 1, title = %s", region)
-    assert everywhere(changing, "votes, title") == [(3, US)]
+    assert changing.settled("tally", "votes, title") == [(3, US)]
     assert letters_of(changing) == []
 
 
@@ -273,7 +242,7 @@ steps = st.lists(
 )
 @given(steps)
 def test_any_history_converges_and_counts_right(ruled: Mesh, history: list[Any]) -> None:
-    start_anew(ruled)
+    ruled.start_anew()
     ruled.write(EU, "INSERT INTO tally (id, title, high) VALUES (1, 't', 0)")
     ruled.settle()
     for region, (what, value, _) in history:
@@ -281,6 +250,6 @@ def test_any_history_converges_and_counts_right(ruled: Mesh, history: list[Any])
             ruled.write(region, f"UPDATE tally SET {what} = {value}")
         elif value != region:
             ruled.deliver(region, value)
-    ((votes, high),) = everywhere(ruled, "votes, high")
+    ((votes, high),) = ruled.settled("tally", "votes, high")
     assert votes == sum(n for _, (what, _, n) in history if what == "votes")
     assert high == max((n for _, (what, _, n) in history if what == "high"), default=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
 
@@ -12,12 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from regions.replication import capture
 from tests.regions.replication.mesh import Mesh
 
 EU, DE, US = "eu-west", "eu-central", "us-east"
 REGIONS = (EU, DE, US)
-TABLE = """
+TABLES = """
 CREATE TABLE thing (
     id integer PRIMARY KEY, labels varchar(20)[] NOT NULL DEFAULT '{}',
     days date[] NOT NULL DEFAULT '{}'
@@ -25,82 +23,55 @@ CREATE TABLE thing (
 DECLARED = {"thing": {"labels": "set", "days": "set"}}
 
 
-@pytest.fixture(scope="module")
-def things_session(mesh_session: Mesh) -> Iterator[Mesh]:
-    for writer in mesh_session.writers.values():
-        writer.execute(TABLE)
-        capture.attach(writer, "public")
-    yield mesh_session
-    for writer in mesh_session.writers.values():
-        writer.execute("DROP TABLE thing")
-        writer.execute("DELETE FROM fabric.relation WHERE rel = 'public.thing'")
-
-
-@pytest.fixture
-def things(things_session: Mesh) -> Iterator[Mesh]:
-    yield things_session
-    start_anew(things_session)
-
-
-def start_anew(mesh: Mesh) -> None:
-    mesh.settle()
-    for writer in mesh.writers.values():
-        writer.execute("TRUNCATE thing, fabric.tombstone, fabric.dead_letter")
-
-
 def put(mesh: Mesh, region: str, labels: list[str]) -> None:
     mesh.write(region, "UPDATE thing SET labels = %s", labels)
 
 
 def everywhere(mesh: Mesh, columns: str = "labels") -> Any:
-    mesh.settle()
-    first, *others = [mesh.rows(region, "SELECT * FROM thing ORDER BY id") for region in REGIONS]
-    for other in others:
-        assert other == first
-    for region in REGIONS:
-        assert mesh.rows(region, "TABLE fabric.dead_letter") == []
-    return mesh.rows(EU, f"SELECT {columns} FROM thing ORDER BY id")
+    found = mesh.settled("thing", columns)
+    assert mesh.parked() == []
+    return found
 
 
-def test_what_two_regions_add_at_once_is_all_there(things: Mesh) -> None:
-    things.write(EU, "INSERT INTO thing (id, labels) VALUES (1, '{b,a}')")
-    things.settle()
-    put(things, EU, ["b", "a", 'eu, "1"'])
-    put(things, DE, ["b", "NULL"])
-    put(things, US, ["b", "a", "us"])
-    assert everywhere(things) == [(["b", 'eu, "1"', "NULL", "us"],)]
+def test_what_two_regions_add_at_once_is_all_there(ruled: Mesh) -> None:
+    ruled.write(EU, "INSERT INTO thing (id, labels) VALUES (1, '{b,a}')")
+    ruled.settle()
+    put(ruled, EU, ["b", "a", 'eu, "1"'])
+    put(ruled, DE, ["b", "NULL"])
+    put(ruled, US, ["b", "a", "us"])
+    assert everywhere(ruled) == [(["b", 'eu, "1"', "NULL", "us"],)]
 
 
 @pytest.mark.parametrize("order", list(permutations(REGIONS)))
-def test_an_element_that_was_added_again_meanwhile_stays(things: Mesh, order: Any) -> None:
-    things.write(EU, "INSERT INTO thing (id, labels, days) VALUES (1, '{a}', '{2020-01-01}')")
-    things.settle()
+def test_an_element_that_was_added_again_meanwhile_stays(ruled: Mesh, order: Any) -> None:
+    ruled.write(EU, "INSERT INTO thing (id, labels, days) VALUES (1, '{a}', '{2020-01-01}')")
+    ruled.settle()
     for region in order:
-        things.write(region, "UPDATE thing SET labels = '{}', days = '{}'")
+        ruled.write(region, "UPDATE thing SET labels = '{}', days = '{}'")
         if region == US:
-            things.write(US, "UPDATE thing SET labels = '{a}', days = '{2020-01-01}'")
-    assert everywhere(things, "labels, days::text[]") == [(["a"], ["2020-01-01"])]
-    put(things, DE, [])
-    assert everywhere(things) == [([],)]
+            ruled.write(US, "UPDATE thing SET labels = '{a}', days = '{2020-01-01}'")
+    assert everywhere(ruled, "labels, days::text[]") == [(["a"], ["2020-01-01"])]
+    put(ruled, DE, [])
+    assert everywhere(ruled) == [([],)]
 
 
-def test_an_element_stands_there_once_and_the_others_keep_their_places(things: Mesh) -> None:
-    things.write(EU, "INSERT INTO thing (id, labels) VALUES (1, '{m}')")
-    things.settle()
-    put(things, EU, ["z", "m", "z"])
-    assert things.rows(EU, "SELECT labels FROM thing") == [(["m", "z"],)]
-    things.settle()
-    put(things, US, ["a", "z", "m"])
-    assert everywhere(things) == [(["m", "z", "a"],)]
+def test_an_element_stands_there_once_and_the_others_keep_their_places(ruled: Mesh) -> None:
+    ruled.write(EU, "INSERT INTO thing (id, labels) VALUES (1, '{m}')")
+    ruled.settle()
+    put(ruled, EU, ["z", "m", "z"])
+    assert ruled.rows(EU, "SELECT labels FROM thing") == [(["m", "z"],)]
+    ruled.settle()
+    put(ruled, US, ["a", "z", "m"])
+    assert everywhere(ruled) == [(["m", "z", "a"],)]
 
 
 @pytest.mark.parametrize("value", ["{a,NULL}", "{{a},{b}}"])
-def test_what_is_no_set_is_refused(things: Mesh, value: str) -> None:
+def test_what_is_no_set_is_refused(ruled: Mesh, value: str) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
-        things.write(EU, "INSERT INTO thing (id, labels) VALUES (1, %s)", value)
-    things.write(EU, "INSERT INTO thing (id) VALUES (1)")
+        ruled.write(EU, "INSERT INTO thing (id, labels) VALUES (1, %s)", value)
+    ruled.write(EU, "INSERT INTO thing (id) VALUES (1)")
     with pytest.raises(psycopg.errors.CheckViolation):
-        things.write(EU, "UPDATE thing SET labels = %s", value)
+        ruled.write(EU, "UPDATE thing SET labels = %s", value)
 
 
 class Seen:
@@ -136,25 +107,25 @@ steps = st.lists(
 )
 @given(steps)
 def test_any_history_converges_to_what_nobody_took_off_knowingly(
-    things: Mesh, history: list[Any]
+    ruled: Mesh, history: list[Any]
 ) -> None:
-    start_anew(things)
-    things.write(EU, "INSERT INTO thing (id) VALUES (1)")
-    things.settle()
+    ruled.start_anew()
+    ruled.write(EU, "INSERT INTO thing (id) VALUES (1)")
+    ruled.settle()
     seen = {region: Seen() for region in REGIONS}
     sent = {region: Seen() for region in REGIONS}  # as of its last write
     for number, (region, (what, value)) in enumerate(history):
         here = seen[region]
         if what == "deliver":
             if value != region:
-                things.deliver(region, value)
+                ruled.deliver(region, value)
                 seen[value].take(sent[region])
             continue
         if what == "add" and value not in here.alive():
             here.added.add((value, number))
         elif what == "remove":
             here.gone |= {one for one in here.added if one[0] == value}
-        things.write(
+        ruled.write(
             region,
             "UPDATE thing SET labels = array_append(array_remove(labels, %s), %s)"
             if what == "add"
@@ -162,10 +133,10 @@ def test_any_history_converges_to_what_nobody_took_off_knowingly(
             *([value, value] if what == "add" else [value]),
         )
         sent[region].take(here)
-        assert set(things.rows(region, "SELECT labels FROM thing")[0][0]) == here.alive()
+        assert set(ruled.rows(region, "SELECT labels FROM thing")[0][0]) == here.alive()
     for region in REGIONS:
         seen[EU].take(sent[region])
-    assert set(everywhere(things)[0][0]) == seen[EU].alive()
+    assert set(everywhere(ruled)[0][0]) == seen[EU].alive()
 
 
 @st.composite
@@ -195,12 +166,12 @@ def versions(draw: st.DrawFn) -> list[dict[str, Any]]:
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(versions())
-def test_the_join_of_states_is_one(things: Mesh, states: list[dict[str, Any]]) -> None:
+def test_the_join_of_states_is_one(ruled: Mesh, states: list[dict[str, Any]]) -> None:
     a, b, c = states
 
     def join(one: Any, other: Any) -> Any:
         joined = "SELECT fabric.join_set(%s, '{}', %s, '{}', 1)"
-        return things.write(EU, joined, Jsonb(one), Jsonb(other))[0][0] or {}
+        return ruled.write(EU, joined, Jsonb(one), Jsonb(other))[0][0] or {}
 
     assert join(a, b) == join(b, a)
     assert join(join(a, b), c) == join(a, join(b, c))
