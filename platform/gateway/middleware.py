@@ -20,6 +20,7 @@ from django.utils.decorators import sync_and_async_middleware
 
 from gateway import handoff
 from gateway.admission import admitted, admitted_async
+from gateway.consistency import META, consistently, consistently_async
 from gateway.durability import durably, durably_async
 from gateway.problems import problem
 from gateway.streams import in_scope
@@ -56,6 +57,8 @@ def _synchronous(get_response: GetResponse) -> GetResponse:
         if tenant is None:
             return get_response(request)
         serve = get_response if request.method in SAFE_METHODS else durably(get_response)
+        if META in request.META:
+            serve = consistently(serve)
         with tenant_scope(tenant), working_on(_route_of(request)):
             if tenant.limits is UNLIMITED:
                 return in_scope(tenant, serve(request))
@@ -72,6 +75,8 @@ def _asynchronous(get_response: GetResponseAsync) -> GetResponseAsync:
         if tenant is None:
             return await get_response(request)
         serve = get_response if request.method in SAFE_METHODS else durably_async(get_response)
+        if META in request.META:
+            serve = consistently_async(serve)
         with tenant_scope(tenant), working_on(_route_of(request)):
             if tenant.limits is UNLIMITED:
                 return in_scope(tenant, await serve(request))

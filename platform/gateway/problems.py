@@ -45,6 +45,8 @@ TITLES = {
     "too-many-at-once": "The tenant's limit of requests at the same time is reached",
     "too-many-connections": "The tenant's limit of database connections is reached",
     "durability": "The requested durability is not possible",
+    "consistency": "The session's token is none of this tenant's",
+    "behind": "This region lacks what the session has seen",
 }
 
 

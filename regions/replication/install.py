@@ -28,8 +28,10 @@ CALLABLE_BY_APP = (
     "fabric.commit_position()",
     "fabric.confirmed_by(pg_lsn)",
     "fabric.differing(record, record)",
+    "fabric.has_reached(jsonb)",
     "fabric.kept_values(jsonb)",
     "fabric.may_write()",
+    "fabric.position()",
     "fabric.rights_held(jsonb, bigint, numeric, numeric)",
     "fabric.write_probe(uuid)",
 )

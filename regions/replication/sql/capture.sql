@@ -275,6 +275,28 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
      WHERE database = current_database() AND slot_type = 'logical' AND confirmed_flush_lsn >= lsn
 $$;
 
+-- Sessions: where this replica is in every origin's log, by node: the newest number that its own log
+-- has used, the newest heartbeat that it has applied of the others; and for how many seconds it may
+-- have missed something.
+CREATE OR REPLACE FUNCTION fabric.position(OUT beats jsonb, OUT stale float8)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object(m.node, CASE WHEN s.is_called THEN s.last_value ELSE 0 END)
+               || coalesce((SELECT jsonb_object_agg(origin, heartbeat) FROM fabric.watermark), '{}'),
+           coalesce((SELECT extract(epoch FROM clock_timestamp() - min(coalesce(at, '-infinity')))
+                       FROM fabric.watermark), 0)
+      FROM fabric.member m, fabric.change_seq s
+$$;
+
+-- Whether all that a replica with that position could show is here. A heartbeat with a greater number
+-- was committed after it, so everything before has come before it.
+CREATE OR REPLACE FUNCTION fabric.has_reached(wanted jsonb) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(bool_and(CASE WHEN key = m.node::text THEN s.last_value >= value::bigint
+                                  ELSE coalesce(w.heartbeat, -1) > value::bigint END), true)
+      FROM fabric.member m, fabric.change_seq s, jsonb_each_text(wanted)
+      LEFT JOIN fabric.watermark w ON w.origin::text = key
+$$;
+
 CREATE OR REPLACE FUNCTION fabric.may_write() RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT clock_timestamp() < valid_until AND fabric.kept_closed() IS NULL FROM fabric.gate
