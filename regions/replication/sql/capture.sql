@@ -40,7 +40,11 @@ END $$;
 CREATE OR REPLACE FUNCTION fabric.guard_commit() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF fabric.require_gate() <> NEW.epoch THEN
+    -- Every transaction passes here: a function that is called costs more than what it does.
+    IF EXISTS (SELECT FROM fabric.gate WHERE epoch = NEW.epoch AND barred IS NULL
+                  AND clock_timestamp() < valid_until) THEN
+        RETURN NULL;
+    ELSIF fabric.require_gate() <> NEW.epoch THEN
         RAISE EXCEPTION 'the lease changed hands during this transaction'
             USING ERRCODE = 'MDF01', HINT = 'Send the write again.';
     END IF;
@@ -63,8 +67,14 @@ DECLARE
 BEGIN
     SELECT stamp INTO mine FROM fabric.txn WHERE xact = pg_current_xact_id();
     IF mine IS NULL THEN
+        -- As next_stamp and require_gate say; called, they cost more than the rest.
         INSERT INTO fabric.txn (xact, stamp, epoch)
-        VALUES (pg_current_xact_id(), fabric.next_stamp(), fabric.require_gate())
+        SELECT pg_current_xact_id(),
+               greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 1577836800000000,
+                        c.last_value + 1) << 8 | m.node,
+               CASE WHEN clock_timestamp() < g.valid_until AND g.barred IS NULL
+                    THEN g.epoch ELSE fabric.require_gate() END
+          FROM fabric.clock c, fabric.member m, fabric.gate g
         RETURNING stamp INTO mine;
     END IF;
     PERFORM set_config('fabric.stamp', mine::text, true);
@@ -144,7 +154,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1
 SET bytea_output = 'hex' SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
 DECLARE
-    columns text[] := fabric.columns_of(TG_RELID);
+    columns text[] := ARRAY(   -- columns_of, called, costs three times as much
+        SELECT attname::text FROM pg_attribute
+         WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped ORDER BY attnum);
     here text := TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME;
     txn fabric.txn;
     newest bigint;
@@ -211,7 +223,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1
 SET bytea_output = 'hex' SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
 DECLARE
-    columns text[] := fabric.columns_of(TG_RELID);
+    columns text[] := ARRAY(   -- columns_of, called, costs three times as much
+        SELECT attname::text FROM pg_attribute
+         WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped ORDER BY attnum);
     here text := TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME;
     txn fabric.txn;
     elements boolean := (SELECT rules ->> '*' LIKE 'set:%' FROM fabric.relation
