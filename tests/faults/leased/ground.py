@@ -69,7 +69,7 @@ class Ground:
         def open_gate() -> str:
             for region in self.tenants[cell].regions:
                 with self.session(cell, region) as session:
-                    if _one(session, "SELECT fabric.may_write()"):
+                    if _one(session, "SELECT clock_timestamp() < valid_until FROM fabric.gate"):
                         return region
             raise NotYet
 

@@ -1,4 +1,7 @@
-"""A few rounds of `python -m tests.faults.leased`, and its control, on the fleet of these tests."""
+"""A few rounds of `python -m tests.faults.leased`, and its control, on the fleet of these tests.
+
+They come after the story of `test_story.py`, which counts what there is in the regions.
+"""
 
 from __future__ import annotations
 
