@@ -42,7 +42,7 @@ WRITES = {
 }
 
 
-def collected(mesh: Mesh, *, cut: Collection[Any] = (), patience: float = 20.0) -> Collected:
+def collected(mesh: Mesh, *, cut: Collection[Any] = (), patience: float = 60.0) -> Collected:
     """`cut`: links that bring nothing meanwhile."""
 
     async def run() -> Collected:
