@@ -19,6 +19,13 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         THEN 'has not been looked at since its server started' END) FROM fabric.gate
 $$;
 
+-- Whether somebody may write here now. In plain SQL and without settings of its own, so that it
+-- becomes part of whatever asks: each transaction does, and a call costs more than the look.
+CREATE OR REPLACE FUNCTION fabric.is_open(gate fabric.gate) RETURNS boolean LANGUAGE sql AS $$
+    SELECT pg_catalog.clock_timestamp() < gate.valid_until AND gate.barred IS NULL
+       AND coalesce(gate.trusted_start = pg_catalog.pg_postmaster_start_time(), true)
+$$;
+
 CREATE OR REPLACE FUNCTION fabric.require_gate() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -26,8 +33,7 @@ DECLARE
     here fabric.member;
 BEGIN
     SELECT * INTO gate FROM fabric.gate;
-    IF clock_timestamp() < gate.valid_until AND gate.barred IS NULL
-       AND coalesce(gate.trusted_start = pg_postmaster_start_time(), true) THEN
+    IF fabric.is_open(gate) THEN
         RETURN gate.epoch;
     END IF;
     SELECT * INTO here FROM fabric.member;
@@ -40,9 +46,7 @@ END $$;
 CREATE OR REPLACE FUNCTION fabric.guard_commit() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- Every transaction passes here: a function that is called costs more than what it does.
-    IF EXISTS (SELECT FROM fabric.gate WHERE epoch = NEW.epoch AND barred IS NULL
-                  AND clock_timestamp() < valid_until) THEN
+    IF EXISTS (SELECT FROM fabric.gate g WHERE g.epoch = NEW.epoch AND fabric.is_open(g)) THEN
         RETURN NULL;
     ELSIF fabric.require_gate() <> NEW.epoch THEN
         RAISE EXCEPTION 'the lease changed hands during this transaction'
@@ -72,8 +76,7 @@ BEGIN
         SELECT pg_current_xact_id(),
                greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 1577836800000000,
                         c.last_value + 1) << 8 | m.node,
-               CASE WHEN clock_timestamp() < g.valid_until AND g.barred IS NULL
-                    THEN g.epoch ELSE fabric.require_gate() END
+               CASE WHEN fabric.is_open(g) THEN g.epoch ELSE fabric.require_gate() END
           FROM fabric.clock c, fabric.member m, fabric.gate g
         RETURNING stamp INTO mine;
     END IF;
@@ -313,7 +316,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION fabric.may_write() RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT clock_timestamp() < valid_until AND fabric.kept_closed() IS NULL FROM fabric.gate
+    SELECT fabric.is_open(g) FROM fabric.gate g
 $$;
 
 CREATE OR REPLACE FUNCTION fabric.write_probe(probe uuid) RETURNS text

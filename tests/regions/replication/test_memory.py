@@ -48,6 +48,29 @@ def test_it_has_no_vote_after_a_start_that_nobody_has_looked_at(acceptors: Mesh)
             admin.execute(vote.encode())
 
 
+def test_nobody_writes_after_a_start_that_nobody_has_looked_at(mesh: Mesh) -> None:
+    def trust(start: str) -> None:
+        with mesh.administrator(DE) as admin:
+            admin.execute(f"UPDATE fabric.gate SET trusted_start = {start}".encode())
+
+    writer = mesh.writers[DE]
+    try:
+        trust("'-infinity'")
+        with pytest.raises(psycopg.Error, match="may not be written") as refusal:
+            mesh.write(DE, "INSERT INTO note (id, title) VALUES (1, 'new')")
+        assert "has not been looked at" in (refusal.value.diag.message_hint or "")
+        # One that had written before is refused when it commits.
+        trust("pg_postmaster_start_time()")
+        with pytest.raises(psycopg.Error, match="may not be written"), writer.transaction():
+            mesh.write(DE, "INSERT INTO note (id, title) VALUES (1, 'before')")
+            trust("'-infinity'")
+        trust("pg_postmaster_start_time()")
+        mesh.write(DE, "INSERT INTO note (id, title) VALUES (1, 'looked at')")
+        assert mesh.rows(DE, "SELECT title FROM note") == [("looked at",)]
+    finally:
+        trust("NULL")
+
+
 def test_it_learns_ballots_and_epochs_from_the_others_and_forgets_none_of_its_own(
     acceptors: Mesh,
 ) -> None:
