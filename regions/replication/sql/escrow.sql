@@ -194,7 +194,7 @@ DECLARE
     gift numeric;
 BEGIN
     SELECT * INTO gate FROM fabric.gate;
-    IF gate.valid_until <> 'infinity' OR gate.barred IS NOT NULL
+    IF gate.valid_until <> 'infinity' OR NOT fabric.is_open(gate)
        OR wanted.node::text <> ALL (members) THEN
         RETURN;
     END IF;

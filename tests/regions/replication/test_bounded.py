@@ -102,6 +102,19 @@ def test_whoever_asks_is_given_what_others_can_spare_even_the_last_one(ruled: Me
     assert ruled.settled("shelf", "stock") == [(0,)]
 
 
+def test_a_replica_that_may_not_be_written_gives_nothing(ruled: Mesh) -> None:
+    stock(ruled, EU, 1)
+    ask(ruled, US, 1)
+    ruled.settle()
+    ((trusted,),) = ruled.rows(EU, "SELECT trusted_start FROM fabric.gate")
+    ruled.write(EU, "UPDATE fabric.gate SET trusted_start = '2020-01-01'")
+    try:
+        assert answer(ruled, EU) == 0
+    finally:
+        ruled.write(EU, "UPDATE fabric.gate SET trusted_start = %s", trusted)
+    assert answer(ruled, EU) == 1
+
+
 def test_who_sells_most_of_its_share_asks_by_itself(ruled: Mesh) -> None:
     stock(ruled, EU, 30)
     for _ in range(9):
