@@ -16,9 +16,9 @@ REGIONS = ("eu-west", "eu-central")
 
 @pytest.fixture(scope="module")
 def far(fleet: Fleet) -> Iterator[dict[str, Any]]:
-    """A tenant whose two regions are 300 ms from each other."""
+    """A tenant whose two regions are 600 ms from each other."""
     tenant = fleet.json("tenant", "create", "roaming", "--mode", "shared", "--residency", "EU")
-    fleet.run("break", "link", *REGIONS, "--latency", "300")
+    fleet.run("break", "link", *REGIONS, "--latency", "600")
     yield tenant
     fleet.run("heal", "link", *REGIONS)
 
