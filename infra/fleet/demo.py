@@ -11,6 +11,8 @@ from infra.fleet.commands import manage_json
 from infra.fleet.plan import Plan
 from infra.fleet.progress import Progress
 from infra.fleet.state import write_json
+from regions.deployment import load
+from regions.topology import read_leases
 
 FILE = "demo.json"
 
@@ -33,11 +35,15 @@ def demo_tenants(plan: Plan) -> tuple[DemoTenant, ...]:
 
 
 def known(plan: Plan) -> list[dict[str, Any]]:
-    """The demo tenants that were onboarded, with their tokens."""
+    """The demo tenants that were onboarded, with their tokens and the writers of today."""
     try:
         found: list[dict[str, Any]] = json.loads((plan.state / FILE).read_text())
     except FileNotFoundError:
         return []
+    leases = read_leases(load(plan.state / "deployment.json").map_dirs)
+    for tenant in found:
+        if lease := leases.get(tenant["cell"]):
+            tenant["writer"] = lease.writer
     return found
 
 

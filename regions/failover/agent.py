@@ -11,7 +11,6 @@ import logging
 import random
 import time
 from functools import partial
-from typing import Any
 
 import psycopg
 
@@ -60,7 +59,7 @@ class Agent:
         self._clock = Link(f"PostgreSQL in {region}", dsn, timeout=self._ttl / 4)
         self._leases = Leases(region, self._site.node, self._acceptors(), self._ttl)
         self._specs = {CONTROL_CELL: control_cell(deployment)}
-        self._workers: dict[str, tuple[ReplicaWorker, asyncio.Future[Any]]] = {}
+        self._workers: dict[str, tuple[ReplicaWorker, asyncio.Task[None]]] = {}
         self._leader = Leader(
             region,
             self._leases,
@@ -152,8 +151,14 @@ class Agent:
             worker = ReplicaWorker(
                 self.deployment, self.region, spec, tell=partial(self._journal.reseed, name)
             )
-            work = asyncio.gather(worker.run(), worker.match_gate_forever())
-            self._workers[name] = (worker, work)
+            self._workers[name] = (worker, asyncio.create_task(self._work(worker)))
+
+    async def _work(self, worker: ReplicaWorker) -> None:
+        try:
+            await asyncio.gather(worker.run(), worker.match_gate_forever())
+        except Exception:
+            # Nobody waits for this task: what it died of would not be told until the agent ends.
+            log.exception("Part of the work for %s has ended", worker.spec.name)
 
     def _acceptors(self) -> dict[str, Acceptor]:
         return {
