@@ -29,6 +29,7 @@ from regions.topology import CellSpec
 
 TICK_SECONDS = 0.2
 KEEP_SECONDS = 0.05  # how often the keeper looks whether a renewal is due
+SUCCESSOR_TRIPS = 6  # whoever a cell was left to looks, proposes, and may have to propose again
 PATIENCE_SECONDS = 10.0  # after a hand-over by the timetable that failed
 
 
@@ -137,6 +138,9 @@ class Leader:
         self._trip = self._clock() - asked
         self._drop_ended()
         self._map.remember(views, self._leases.majority, self.held)
+        for name, view in views.items():
+            if view.answered >= self._leases.majority:
+                self._promotions.saw(name, view.holder)
         acquire: list[CellSpec] = []
         for spec in leased:
             sight = self._sight(spec, views[spec.name], requests)
@@ -178,7 +182,7 @@ class Leader:
                 self._map.writes(name, self._region, won[name].epoch)
                 # Who was asked for by name takes over whatever others have.
                 chosen = name in requests or views[name].successor == self._region
-                before = None if chosen else views[name].last
+                before = None if chosen else self._promotions.before(name, views[name].last)
                 self._spawn(self._promote(name, won[name], before))
                 if name in requests:
                     await self._journal.settle(requests[name].id, "done")
@@ -197,7 +201,11 @@ class Leader:
         if better is None or held() is None:
             return
         del self.held[name]
-        await self._leases.release(lease, successor=better, reserved=RESERVED_SECONDS)
+        # As long as the other may need, far away. What this turn has seen is older than this: it
+        # would take the lease again at once.
+        pause = RESERVED_SECONDS + SUCCESSOR_TRIPS * self._trip
+        self._rests_until[name] = self._clock() + pause
+        await self._leases.release(lease, successor=better, reserved=pause)
 
     async def _hand_over(self, name: str, target: str, request: Request | None) -> None:
         async def renew() -> bool:

@@ -148,8 +148,8 @@ class Leases:
         self._node = node
         self._acceptors = acceptors
         self._ttl = ttl
-        self._clock = clock
-        self._round = 0
+        self._clock, self._round = clock, 0
+        self._let_go: dict[str, int] = {}  # epochs: a renewal under way must not undo it
 
     @property
     def majority(self) -> int:
@@ -192,7 +192,7 @@ class Leases:
         A lease that is refused a renewal (a rival's prepare raised the promises) is prepared anew;
         one that too few acceptors answered about is simply tried again, by the caller.
         """
-        mine = {lease.cell: lease for lease in held}
+        mine = {lease.cell: lease for lease in held if self._lives(lease)}
         proposals = {cell: (lease.ballot, lease.epoch) for cell, lease in mine.items()}
         renewed, refused = await self._propose(proposals)
         if refused:
@@ -209,18 +209,22 @@ class Leases:
                     and accepted.holder == self._region
                     and accepted.epoch == mine[cell].epoch
                 ]
-                if len(kept) >= self.majority and self._clock() < mine[cell].until:
+                if len(kept) >= self.majority and self._lives(mine[cell]):
                     again[cell] = (ballots[cell], mine[cell].epoch)
             renewed |= (await self._propose(again))[0]
         return renewed
 
     async def release(self, lease: Held, *, successor: str | None, reserved: float) -> None:
         """Let go before the end; `successor` has the first try for `reserved` seconds."""
+        self._let_go[lease.cell] = lease.epoch
         await self._ask(
             lambda acceptor: acceptor.release(
                 lease.cell, self._region, lease.epoch, successor, reserved
             )
         )
+
+    def _lives(self, lease: Held) -> bool:
+        return self._clock() < lease.until and self._let_go.get(lease.cell) != lease.epoch
 
     async def _propose(
         self, proposals: Mapping[str, tuple[int, int]]

@@ -19,7 +19,7 @@ from regions.failover.link import Unreachable
 from regions.failover.surroundings import Log, Replica, Surroundings
 
 DRAIN_SECONDS = 10.0
-AGAIN_SECONDS = 30.0  # whom a cell was left to and who does not take it is not asked again so soon
+LEAVES = 2  # so often a cell is left to another that does not take it
 UNREACHABLE = (Unreachable, psycopg.Error)
 
 
@@ -34,7 +34,19 @@ class Promotions:
         self._journal = journal
         self._clock = clock
         self._epochs: dict[str, int] = {}
-        self._left_at: dict[str, float] = {}
+        self._left: dict[str, int] = {}
+        self._writers: dict[str, str] = {}
+
+    def saw(self, name: str, holder: str | None) -> None:
+        """Who holds the cell's lease, as a majority says."""
+        if holder not in (None, self._region):
+            self._writers[name] = holder or ""
+            self._left.pop(name, None)
+
+    def before(self, name: str, last: str | None) -> str | None:
+        """Who wrote last, as this region saw it. `last`, who was voted for last, may have had one
+        vote and no lease; it counts where nothing was seen yet."""
+        return self._writers.get(name, last)
 
     def under_way(self, lease: Held) -> bool:
         """Whether the gate has to stay shut, however often the lease is renewed."""
@@ -51,7 +63,7 @@ class Promotions:
         try:
             better = await self._better(name, before)
             if better is not None:
-                self._left_at[name] = self._clock()
+                self._left[name] = self._left.get(name, 0) + 1
                 reason = f"{better} has more of what {before} wrote in {name} than {self._region}."
                 await self._journal.event(name, Decision(Action.HAND_OVER, reason, better))
                 return better
@@ -63,6 +75,8 @@ class Promotions:
         now = held()
         if replica is None or now is None:
             return None
+        self._writers[name] = self._region
+        self._left.pop(name, None)
         try:
             server_clock = await self._around.server_clock()
             await replica.open_gate(lease.epoch, server_clock(now.until))
@@ -75,7 +89,7 @@ class Promotions:
     async def _better(self, name: str, before: str | None) -> str | None:
         if before in (None, self._region):
             return None
-        if self._clock() - self._left_at.get(name, -AGAIN_SECONDS) < AGAIN_SECONDS:
+        if self._left.get(name, 0) == LEAVES:
             return None
         return await self._around.ahead(name, before or "")
 

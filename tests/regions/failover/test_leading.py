@@ -76,7 +76,7 @@ def test_the_region_that_has_most_of_a_lost_writers_log_writes_next(
         world.dead = {"a"} if at >= 15.0 else set()
 
     world.received = {"b": 1, "c": 2}  # b is preferred
-    seen = watch(world, folder, 40.0, kill)
+    seen = watch(world, folder, 80.0, kill)
     assert seen.most == 1
     assert {who for at, who in seen.writers.items() if at > 15.0} == {"c"}
 
