@@ -7,18 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from psycopg import sql
 
 from regions.failover.ahead import ahead
 from regions.replication.transport import subscription_name
-from tests.regions.replication.conftest import mesh, mesh_session
 from tests.regions.replication.mesh import Mesh
 
-__all__ = ["mesh", "mesh_session"]
 LOST = "eu-west"
 WORKING = "SELECT FROM pg_stat_subscription WHERE subname = %s AND pid IS NOT NULL"
-pytestmark = pytest.mark.postgres
 
 
 @contextmanager
