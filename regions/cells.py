@@ -7,7 +7,7 @@ is simply repeated.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psycopg
@@ -41,6 +41,16 @@ def administrator(
     dsn = deployment.dsn(region, database, ADMIN_ROLE, seen_from=seen_from)
     with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
         yield connection
+
+
+@contextmanager
+def administrators(deployment: Deployment, spec: CellSpec) -> Iterator[dict[str, Connection]]:
+    """One for each of the cell's replicas, by region."""
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(administrator(deployment, name, spec.database))
+            for name in spec.regions
+        }
 
 
 def prepare_region(deployment: Deployment, region: str) -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -72,7 +71,7 @@ def foresee(deployment: Deployment, spec: CellSpec, region: str) -> Tail:
     """What will be lost. Raises NotLost when the region answers, or has been heard of lately;
     psycopg.Error when one of the others does not answer."""
     _require_silence(deployment, spec, region)
-    with _sessions(deployment, _without(spec, region)) as sessions:
+    with cells.administrators(deployment, _without(spec, region)) as sessions:
         found = {name: _heard(session, region) for name, session in sessions.items()}
     for name, (_, lately, _) in found.items():
         if lately:
@@ -97,7 +96,7 @@ def expel(
     tail = foresee(deployment, spec, region)
     others = _without(spec, region)
     node = deployment.region(region).node
-    with _sessions(deployment, others) as sessions:
+    with cells.administrators(deployment, others) as sessions:
         for name, session in sessions.items():
             tell(f"{name} neither hears {region} nor keeps anything for it")
             session.execute(_EXPEL, (node, region, by, tail.heard_until[name]))
@@ -115,7 +114,7 @@ def expel(
 
 def expelled(deployment: Deployment, spec: CellSpec, region: str) -> Tail | None:
     """What was lost when a region that the cell has no more was taken out as lost."""
-    with _sessions(deployment, spec) as sessions:
+    with cells.administrators(deployment, spec) as sessions:
         found = {
             name: session.execute(_EXPELLED, (region,)).fetchone()
             for name, session in sessions.items()
@@ -161,12 +160,3 @@ def _heard(session: Connection, region: str) -> tuple[datetime | None, bool, boo
 
 def _without(spec: CellSpec, region: str) -> CellSpec:
     return replace(spec, regions=tuple(name for name in spec.regions if name != region))
-
-
-@contextmanager
-def _sessions(deployment: Deployment, spec: CellSpec) -> Iterator[dict[str, Connection]]:
-    with ExitStack() as stack:
-        yield {
-            name: stack.enter_context(cells.administrator(deployment, name, spec.database))
-            for name in spec.regions
-        }

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -72,7 +71,7 @@ def join(
         with cells.administrator(deployment, region, spec.database) as admin:
             _bar(admin, SEEDING)
         furnish(alone)
-        with _sessions(deployment, wider) as sessions:
+        with cells.administrators(deployment, wider) as sessions:
             for session in sessions.values():
                 session.execute(_READMIT, (region,))
             _continue_log(sessions, spec, region, deployment.region(region).node)
@@ -106,7 +105,7 @@ def leave(
     all of it, before `forget` takes it off the map and its database goes. Raises NotSettled; then
     everything is as it was."""
     others = replace(spec, regions=tuple(name for name in spec.regions if name != region))
-    with _sessions(deployment, spec) as sessions:
+    with cells.administrators(deployment, spec) as sessions:
         tell(f"no more writes in {region}")
         _bar(sessions[region], LEAVING)
         try:
@@ -126,15 +125,6 @@ def part(deployment: Deployment, others: CellSpec, region: str) -> None:
         with cells.administrator(deployment, name, others.database) as admin:
             transport.part(admin, deployment, others, gone=region)
     cells.drop_databases(deployment, replace(others, regions=(region,)))
-
-
-@contextmanager
-def _sessions(deployment: Deployment, spec: CellSpec) -> Iterator[dict[str, Connection]]:
-    with ExitStack() as stack:
-        yield {
-            name: stack.enter_context(cells.administrator(deployment, name, spec.database))
-            for name in spec.regions
-        }
 
 
 def _bar(admin: Connection, reason: str | None) -> None:

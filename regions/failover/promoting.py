@@ -39,8 +39,8 @@ class Promotions:
 
     def saw(self, name: str, holder: str | None) -> None:
         """Who holds the cell's lease, as a majority says."""
-        if holder not in (None, self._region):
-            self._writers[name] = holder or ""
+        if holder is not None and holder != self._region:
+            self._writers[name] = holder
             self._left.pop(name, None)
 
     def before(self, name: str, last: str | None) -> str | None:

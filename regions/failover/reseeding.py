@@ -20,6 +20,7 @@ from regions.deployment import AGENT_ROLE, Deployment
 from regions.errors import RegionsError
 from regions.failover.link import Link, Unreachable
 from regions.replication import transport
+from regions.replication.position import CLOSE_GAPS, DISTRUST
 from regions.replication.verify import verify
 from regions.topology import CellSpec
 
@@ -39,8 +40,6 @@ SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s
        fabric.kept_closed() IS NOT NULL,
        EXISTS (SELECT FROM fabric.expelled WHERE region = %s)
 """
-# The server's start is looked at again, and this time the peers will say it.
-_DISTRUST = "UPDATE fabric.gate SET trusted_start = '-infinity'"
 _HERE = """
 SELECT fabric.kept_closed() IS NOT NULL,
        coalesce(array_agg(region) FILTER (WHERE gap IS NOT NULL), '{}'),
@@ -49,7 +48,6 @@ SELECT fabric.kept_closed() IS NOT NULL,
   FROM fabric.watermark
 """
 _NOTE = "UPDATE fabric.watermark SET gap = coalesce(gap, clock_timestamp()) WHERE origin = %s"
-_CLOSE = "UPDATE fabric.watermark SET gap = NULL WHERE region = ANY (%s)"
 
 
 class Reseeder:
@@ -112,7 +110,7 @@ class Reseeder:
             if verdict.refusal:
                 log.error("%s", verdict.refusal)
                 return False
-            await self._link.fetch(_CLOSE, (gaps,))
+            await self._link.fetch(CLOSE_GAPS, (gaps,))
             await self._say(
                 f"{self._region} has again what {', '.join(sorted(set(gaps)))} wrote:"
                 f" {verdict.repaired} rows were brought over."
@@ -130,7 +128,8 @@ class Reseeder:
         finally:
             await self._peers[peer].close()
         if expelled:
-            await self._link.fetch(_DISTRUST)
+            # This time the peers will say it.
+            await self._link.fetch(DISTRUST)
             return False
         self._seen[peer] = 0 if kept or barred else self._seen.get(peer, 0) + 1
         return self._seen[peer] >= SIGHTINGS

@@ -25,7 +25,15 @@ from regions.errors import RegionsError
 from regions.failover.link import Link, Unreachable
 from regions.mapfile import replace
 from regions.replication import rewound
-from regions.replication.position import OWN, REMEMBERED, Sight, Trust, judge
+from regions.replication.position import (
+    CLOSE_GAPS,
+    DISTRUST,
+    OWN,
+    REMEMBERED,
+    Sight,
+    Trust,
+    judge,
+)
 from regions.replication.verify import verify
 from regions.topology import CellSpec
 
@@ -48,8 +56,6 @@ SELECT pg_postmaster_start_time(), nullif(trusted_start, '-infinity'), barred = 
 # The start that was looked at: meanwhile there may have been another.
 _TRUST = "UPDATE fabric.gate SET trusted_start = %s"
 _BAR = "UPDATE fabric.gate SET trusted_start = '-infinity', barred = %s"
-_DISTRUST = "UPDATE fabric.gate SET trusted_start = '-infinity'"
-_CLOSE_GAPS = "UPDATE fabric.watermark SET gap = NULL WHERE region = ANY (%s)"
 _OPEN = "UPDATE fabric.gate SET barred = NULL WHERE barred = %s"
 
 
@@ -99,7 +105,7 @@ class Vetter:
         if not self._database:
             return  # nobody knows yet which database that was
         if self._noted is not None and beat <= self._noted:
-            await self._link.fetch(_DISTRUST)
+            await self._link.fetch(DISTRUST)
             self.call()
             return
         self._noted = beat
@@ -165,7 +171,7 @@ class Vetter:
                 return RETRY_SECONDS
             repaired = verdict.repaired
         await asyncio.to_thread(rewound.let_in, self._deployment, self._spec, self._region)
-        await self._link.fetch(_CLOSE_GAPS, (list(self._spec.regions),))
+        await self._link.fetch(CLOSE_GAPS, (list(self._spec.regions),))
         await self._link.fetch(_OPEN, (REWOUND,))
         await self._announce(
             f"The replica in {self._region} is no longer behind and serves again:"

@@ -26,6 +26,10 @@ SELECT coalesce(greatest(
   FROM (SELECT %s::smallint AS node) AS asked
 """
 
+# The server's start has to be looked at again.
+DISTRUST = "UPDATE fabric.gate SET trusted_start = '-infinity'"
+CLOSE_GAPS = "UPDATE fabric.watermark SET gap = NULL WHERE region = ANY (%s)"
+
 PATIENCE_SECONDS = 30.0
 
 

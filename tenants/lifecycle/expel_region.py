@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
-
 from regions import expulsion
 from regions.current import deployment
-from regions.models import Replica
 from regions.topology import CellSpec
-from tenants import audit
 from tenants.databases import control_writer_alias, leases
 from tenants.errors import CellBusy, InvalidRequest
 from tenants.isolation.base import Progress
 from tenants.lifecycle.claim import claim
+from tenants.lifecycle.remove_region import forget
 from tenants.seams import find_cell, spec_for
 
 
@@ -44,18 +41,12 @@ def expel_region(name: str, region: str, *, actor: str, progress: Progress) -> d
             expulsion.level(deployment(), spec)
             return _document(spec, region, earlier)
         _require_others(spec, region)
-
-        def forget() -> None:
-            with transaction.atomic(using=using):
-                Replica.objects.using(using).filter(cell=name, region=region).delete()
-                audit.record("expel_region", name, actor=actor, using=using, region=region)
-
         tail = expulsion.expel(
             deployment(),
             spec,
             region,
             by=actor,
-            forget=forget,
+            forget=lambda: forget(name, region, verb="expel_region", actor=actor, using=using),
             tell=lambda step: progress(step, 50),
         )
     return _document(spec, region, tail)

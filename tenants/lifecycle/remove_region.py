@@ -29,20 +29,21 @@ def remove_region(name: str, region: str, *, actor: str, progress: Progress) -> 
     with claim(f"cell {name}", busy):
         spec = spec_for(find_cell(name, using=using))
         _require_dispensable(spec, region)
-
-        def forget() -> None:
-            with transaction.atomic(using=using):
-                Replica.objects.using(using).filter(cell=name, region=region).delete()
-                audit.record("remove_region", name, actor=actor, using=using, region=region)
-
         membership.leave(
             deployment(),
             spec,
             region,
-            forget=forget,
+            forget=lambda: forget(name, region, verb="remove_region", actor=actor, using=using),
             tell=lambda step: progress(step, 50),
         )
     return find_cell(name, using=using)
+
+
+def forget(cell: str, region: str, *, verb: str, actor: str, using: str) -> None:
+    """Take the replica off the map; `verb` is what the audit says was done."""
+    with transaction.atomic(using=using):
+        Replica.objects.using(using).filter(cell=cell, region=region).delete()
+        audit.record(verb, cell, actor=actor, using=using, region=region)
 
 
 def _require_dispensable(spec: CellSpec, region: str) -> None:

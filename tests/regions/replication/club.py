@@ -71,7 +71,7 @@ class Club:
         membership.leave(self.deployment, self.spec, region, forget=forget, tell=lambda _: None)
 
     def settle(self) -> None:
-        with membership._sessions(self.deployment, self.spec) as sessions:
+        with cells.administrators(self.deployment, self.spec) as sessions:
             marks = membership.mark(sessions, self.spec.regions)
             membership._heard(sessions, self.spec, self.spec.regions, marks)
 
