@@ -24,7 +24,7 @@ from infra.fleet.secrets import load_or_make
 from infra.postgres.cluster import Cluster, prepare, wait_until_ready
 from infra.postgres.placement import haven_of, place
 from regions.deployment import ADMIN_ROLE, Deployment, load
-from regions.mapfile import replace
+from regions.mapfile import publish_document
 from testkit.guard import Guard
 from testkit.ports import free_port_base
 from testkit.servers import start_cluster
@@ -72,8 +72,8 @@ class BenchRegion:
             for name in ("topology", "directory"):
                 call = sql.SQL("SELECT {}()").format(sql.Identifier("publish", name))
                 row = admin.execute(call).fetchone()
-                replace(folder / f"{name}.json", row[0])
-        replace(folder / "leases.json", {"region": NAME, "cells": {}})
+                publish_document(folder / f"{name}.json", row[0])
+        publish_document(folder / "leases.json", {"region": NAME, "cells": {}})
 
     def tenants(self, mode: str, number: int, *, cell: str | None = None) -> list[TenantRecord]:
         """At least `number` tenants of the mode, onboarded by the platform's own code; the same

@@ -7,14 +7,19 @@ leaves the last good content in force.
 
 A line is `{"version": int, "key": text, "entry": {…} | null}`; null: there is no such entry any
 more. So one new tenant among ten thousand costs a line, in the agent and in every process.
+
+That there is something new a process learns from its memory: the folder's *signal*, eight bytes
+that it maps and that are others after each change. So no request pays for a system call.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,9 +30,12 @@ from regions.errors import RegionsError
 
 T = TypeVar("T")
 
-# How old a look at the files may be. A busy process looks 50 times a second, however many
-# requests it answers: each look is a system call in which another thread may take the interpreter.
-LOOK_SECONDS = 0.02
+# How old a look at the files may be when no signal came: whoever changed them died before it gave
+# one, or the folder is another since. Seldom: each look is a few system calls, in which another
+# thread takes the interpreter, and a busy process' threads then compete for it.
+LOOK_SECONDS = 0.5
+SIGNAL = ".signal"
+SIGNAL_BYTES = 8
 # After so many changes the document is written anew: reading it takes longer than a line.
 LOG_LINES = 1000
 
@@ -75,7 +83,7 @@ class MapWriter:
         earlier = self._log
         log = self._folder / f"{self._name}.{self.version}.log"
         log.write_bytes(b"")
-        replace(
+        publish_document(
             self._folder / f"{self._name}.json",
             {**document, "version": self.version, "log": log.name},
         )
@@ -95,6 +103,7 @@ class MapWriter:
             lines.append(json.dumps({"version": self.version, "key": key, "entry": entry}) + "\n")
         with self._log.open("ab") as log:
             log.write("".join(lines).encode())
+        give_signal(self._folder)
         self._lines += len(lines)
         return True
 
@@ -145,9 +154,32 @@ class MapReader:
             yield Change(content["version"], content["key"], content["entry"])
 
 
+class Signal:
+    """A folder's signal, as a process reads it: from memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = str(folder / SIGNAL)
+        self._inode = 0
+        self._page: mmap.mmap | bytes = b""
+
+    def read(self) -> bytes:
+        """Compare it with what it was before: it means nothing else. b"" where there is none."""
+        return self._page[:SIGNAL_BYTES]
+
+    def find(self) -> None:
+        """Map the file that is there now; without one the last goes on."""
+        with suppress(OSError, ValueError):
+            if os.stat(self._path).st_ino == self._inode:
+                return
+            with open(self._path, "rb") as file:
+                self._page = mmap.mmap(file.fileno(), SIGNAL_BYTES, access=mmap.ACCESS_READ)
+                self._inode = os.fstat(file.fileno()).st_ino
+
+
 class Watched(Generic[T]):
-    """A document's parsed content, never older than LOOK_SECONDS. Right under threads: one looks,
-    the others go on with what is known, or wait for it at the very first."""
+    """A document's parsed content as it was last published; LOOK_SECONDS old at most where the
+    signal is missing. Right under threads: one looks, the others go on with what is known, or wait
+    for it at the very first. Right in a process that is forked, whoever was looking."""
 
     def __init__(
         self,
@@ -157,10 +189,17 @@ class Watched(Generic[T]):
         empty: T,
         change: Callable[[T, tuple[Change, ...]], T] | None = None,
     ) -> None:
-        self._reader = MapReader(folder, name)
+        self._place = folder, name
         self._parse = parse
         self._change = change
         self._value = empty
+        self._begin()
+        _watched.add(self)
+
+    def _begin(self) -> None:
+        self._reader = MapReader(*self._place)
+        self._signal = Signal(self._place[0])
+        self._seen = b""
         self._look_at = 0.0
         self._looking = threading.Lock()
 
@@ -168,16 +207,22 @@ class Watched(Generic[T]):
         """The newest good content; `empty` until there has been one. `fresh`: as the files are
         now, for whoever has missed something in it."""
         now = time.monotonic()
-        wait = fresh or not self._look_at
-        if (fresh or now >= self._look_at) and self._looking.acquire(blocking=wait):
-            try:
-                self._look()
-                self._look_at = now + LOOK_SECONDS
-            finally:
-                self._looking.release()
+        late = fresh or now >= self._look_at
+        if late or self._signal.read() != self._seen:
+            wait = fresh or not self._look_at
+            if self._looking.acquire(blocking=wait):
+                try:
+                    self._look(late=late)
+                    self._look_at = now + LOOK_SECONDS
+                finally:
+                    self._looking.release()
         return self._value
 
-    def _look(self) -> None:
+    def _look(self, *, late: bool) -> None:
+        if late:
+            self._signal.find()
+        # Before the files: what is published meanwhile is looked for again.
+        self._seen = self._signal.read()
         news = self._reader.news()
         try:
             if news.document is not None:
@@ -186,6 +231,34 @@ class Watched(Generic[T]):
                 self._value = self._change(self._value, news.changes)
         except (ValueError, KeyError, TypeError, RegionsError):
             return
+
+
+_watched: weakref.WeakSet[Watched[Any]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Who was looking is not in this process, and has got nobody knows how far."""
+    for one in _watched:
+        if one._looking.locked():
+            one._begin()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def publish_document(path: Path, document: Any) -> None:
+    """Replace a map's document; every process that watches it sees that."""
+    replace(path, document)
+    give_signal(path.parent)
+
+
+def give_signal(folder: Path) -> None:
+    """After a change of its files. The file is never shortened nor replaced: it is mapped."""
+    signal = os.open(folder / SIGNAL, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        os.pwrite(signal, os.urandom(SIGNAL_BYTES), 0)
+    finally:
+        os.close(signal)
 
 
 def replace(path: Path, document: Any) -> None:

@@ -14,7 +14,7 @@ from django.db import connections
 
 from regions import bootstrap, cells
 from regions.deployment import CONTROL_CELL, Deployment
-from regions.mapfile import replace
+from regions.mapfile import publish_document
 from regions.models import Cell, Region
 from tenants.databases import CONTROL_ALIAS, control_writer_alias
 from tenants.lifecycle import provision
@@ -76,10 +76,10 @@ def publish_maps(deployment: Deployment, leases: Mapping[str, str] | None = None
             cursor.execute(f"SELECT publish.{name}()")
             document = cursor.fetchone()[0]
             for folder in deployment.map_dirs:
-                replace(folder / f"{name}.json", _parsed(document))
+                publish_document(folder / f"{name}.json", _parsed(document))
     written = {cell: {"writer": writer, "epoch": 1} for cell, writer in (leases or {}).items()}
     for folder in deployment.map_dirs:
-        replace(folder / "leases.json", {"cells": written})
+        publish_document(folder / "leases.json", {"cells": written})
 
 
 def forget_maps(deployment: Deployment) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regions.failover.lease import View
-from regions.mapfile import replace
+from regions.mapfile import publish_document
 
 
 class LeaseMap:
@@ -39,4 +39,4 @@ class LeaseMap:
         document = {"region": self._region, "cells": self._writers}
         if self._published != repr(document):
             self._published = repr(document)
-            replace(self._file, document)
+            publish_document(self._file, document)

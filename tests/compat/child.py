@@ -53,7 +53,7 @@ def prepare() -> None:
 
     from regions import bootstrap
     from regions.deployment import ADMIN_ROLE
-    from regions.mapfile import replace
+    from regions.mapfile import publish_document
     from regions.models import Region
     from regions.topology import database_name
     from tenants.lifecycle import provision
@@ -91,8 +91,8 @@ def prepare() -> None:
         for name in ("topology", "directory"):
             call = sql.SQL("SELECT {}()").format(sql.Identifier("publish", name))
             row = admin.execute(call).fetchone()
-            replace(site.map_dir / f"{name}.json", row[0] if row else {})
-        replace(site.map_dir / "leases.json", {"region": site.name, "cells": {}})
+            publish_document(site.map_dir / f"{name}.json", row[0] if row else {})
+        publish_document(site.map_dir / "leases.json", {"region": site.name, "cells": {}})
 
 
 def let_tests_make_references(dsn: str, schema: str) -> None:

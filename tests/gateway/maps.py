@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from regions.mapfile import replace
+from regions.mapfile import publish_document
 
 ACME = UUID(int=1)
 
@@ -40,6 +40,6 @@ def publish(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     leases = {name: {"writer": writer, "epoch": 1} for name, writer in (writers or {}).items()}
-    replace(folder / "topology.json", {"version": 1, "cells": list(cells)})
-    replace(folder / "directory.json", {"version": 1, "tenants": list(tenants)})
-    replace(folder / "leases.json", {"region": folder.name, "at": "", "cells": leases})
+    publish_document(folder / "topology.json", {"version": 1, "cells": list(cells)})
+    publish_document(folder / "directory.json", {"version": 1, "tenants": list(tenants)})
+    publish_document(folder / "leases.json", {"region": folder.name, "at": "", "cells": leases})

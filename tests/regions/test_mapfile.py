@@ -1,7 +1,8 @@
-"""A reader of the map sees whole documents and whole lines, and nothing older than before."""
+"""A reader of the map sees what is published at once, whole, and nothing older than before."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -97,18 +98,106 @@ def test_after_many_changes_the_document_is_written_anew(tmp_path: Path) -> None
     assert len(list(tmp_path.glob("d.*.log"))) <= 2
 
 
-def test_a_look_is_at_most_so_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def seldom(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which stands still: nobody looks unless there was a signal."""
     now = [100.0]
     monkeypatch.setattr(mapfile.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(mapfile, "LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(mapfile, "LOOK_SECONDS", 0.5)
+    return now
+
+
+def test_what_is_published_is_seen_at_once(tmp_path: Path, seldom) -> None:
     writer, reader = MapWriter(tmp_path, "d"), watched(tmp_path)
     writer.replace(document({"a": 1}))
     assert reader.current()[1] == {"a": 1}
     writer.append({"a": 2})
-    now[0] += 0.004
-    assert reader.current()[1] == {"a": 1}
-    now[0] += 0.001
     assert reader.current()[1] == {"a": 2}
+    writer.replace(document({"a": 3}))
+    assert reader.current()[1] == {"a": 3}
+    MapWriter(tmp_path, "d").replace(document({"a": 4}))
+    assert reader.current()[1] == {"a": 4}
+    mapfile.publish_document(tmp_path / "d.json", document({"a": 5}, 99))
+    assert reader.current() == (99, {"a": 5})
+
+
+def test_while_nothing_is_published_nobody_looks(tmp_path: Path, seldom) -> None:
+    reader = watched(tmp_path)
+    MapWriter(tmp_path, "d").replace(document({"a": 1}))
+    reader.current()
+    mapfile.replace(tmp_path / "d.json", document({"a": 2}))
+    assert reader.current()[1] == {"a": 1}
+    assert reader.current(fresh=True)[1] == {"a": 2}
+
+
+def test_a_writer_that_died_before_its_signal_is_seen_a_little_later(
+    tmp_path: Path, seldom
+) -> None:
+    reader = watched(tmp_path)
+    MapWriter(tmp_path, "d").replace(document({"a": 1}))
+    reader.current()
+    mapfile.replace(tmp_path / "d.json", document({"a": 2}))
+    seldom[0] += 0.5
+    assert reader.current()[1] == {"a": 2}
+
+
+def test_a_folder_that_comes_later_or_is_another_is_found_and_then_heard(
+    tmp_path: Path, seldom
+) -> None:
+    folder = tmp_path / "map"
+    reader = watched(folder)
+    for number in range(3):
+        assert reader.current()[1] == ({"a": number - 1} if number else {})
+        if folder.exists():
+            folder.rename(tmp_path / f"earlier{number}")
+        writer = MapWriter(folder, "d")
+        writer.replace(document({"a": -1}))
+        seldom[0] += 0.5
+        assert reader.current()[1] == {"a": -1}
+        writer.append({"a": number})
+        assert reader.current()[1] == {"a": number}
+
+
+def test_a_signal_that_is_too_short_to_be_mapped_is_none(tmp_path: Path, seldom) -> None:
+    (tmp_path / mapfile.SIGNAL).write_bytes(b"")
+    reader = watched(tmp_path)
+    assert reader.current() == (-1, {})
+    MapWriter(tmp_path, "d").replace(document({"a": 1}))
+    seldom[0] += 0.5
+    assert reader.current()[1] == {"a": 1}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_that_is_forked_in_the_midst_of_a_look_sees_what_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapfile, "LOOK_SECONDS", 100.0)
+    reading, go_on = threading.Event(), threading.Event()
+
+    def parse(document: Any) -> str:
+        if document["entries"] == {"a": 2}:
+            reading.set()
+            go_on.wait(20)
+        return str(document["entries"])
+
+    writer, reader = MapWriter(tmp_path, "d"), Watched(tmp_path, "d", parse, "nothing")
+    writer.replace(document({"a": 1}))
+    assert reader.current() == "{'a': 1}"
+    writer.replace(document({"a": 2}))
+    looking = threading.Thread(target=reader.current)
+    looking.start()
+    assert reading.wait(20)
+    writer.replace(document({"a": 3}))
+    child = os.fork()
+    if not child:
+        try:
+            found = reader.current()
+        finally:
+            os._exit(0 if found == "{'a': 3}" else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    go_on.set()
+    looking.join()
+    assert reader.current() == "{'a': 3}"
 
 
 def test_threads_that_look_together_lose_no_change(tmp_path: Path) -> None:
@@ -128,15 +217,15 @@ def test_threads_that_look_together_lose_no_change(tmp_path: Path) -> None:
     threads = [threading.Thread(target=look) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for number in range(300):
-        if number % 50 == 49:
+    for number in range(90):
+        if number % 30 == 29:
             writer.replace(document({str(key): key for key in range(number)}))
         assert writer.append({str(number): number})
     stop.set()
     for thread in threads:
         thread.join()
     assert older == []
-    assert reader.current()[1] == {str(number): number for number in range(300)}
+    assert reader.current()[1] == {str(number): number for number in range(90)}
 
 
 def test_nobody_goes_on_with_nothing_while_another_reads_for_the_first_time(tmp_path: Path) -> None:

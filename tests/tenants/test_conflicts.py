@@ -20,7 +20,7 @@ from django.urls import reverse
 from desk.models import Customer, Ticket
 from regions import cells
 from regions.deployment import Deployment
-from regions.mapfile import replace
+from regions.mapfile import publish_document
 from regions.topology import database_name
 from tenants import tokens
 from tenants.conflicts.browse import Page, browse
@@ -245,7 +245,7 @@ def test_the_console_shows_both_versions_and_a_button_that_restores_once(
     topology = deployment.region(HOME).map_dir / "topology.json"
     document = json.loads(topology.read_text())
     document["cells"].append(maps.cell("control", *deployment.regions))
-    replace(topology, document)
+    publish_document(topology, document)
     try:
         client = Client(SERVER_NAME="127.0.0.1")
         client.force_login(User.objects.create_superuser("ledger-root"))

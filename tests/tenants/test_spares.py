@@ -16,7 +16,7 @@ from django.db import connections
 from desk.models import Ticket
 from regions import cells
 from regions.deployment import Deployment
-from regions.mapfile import replace
+from regions.mapfile import publish_document
 from regions.models import Cell
 from tenants import lifecycle
 from tenants.context import tenant_scope
@@ -142,7 +142,7 @@ def test_what_is_outdated_broken_or_half_made_is_removed_and_made_anew(
 def test_a_spare_of_another_writer_waits_until_every_region_was_heard(deployment: Deployment):
     (spare,) = fill(SCHEMAS, 1)
     lease = deployment.region(EU[0]).map_dir / "leases.json"
-    replace(lease, {"cells": {"control": {"writer": EU[0], "epoch": 7}}})
+    publish_document(lease, {"cells": {"control": {"writer": EU[0], "epoch": 7}}})
     try:
         assert onboard(slug(), "schema").id != spare.id
         fill(SCHEMAS, 0)
