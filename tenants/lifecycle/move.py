@@ -3,25 +3,23 @@
 Guarantees that bad input and unlawful places change nothing, that each row is in every replica
 of the target and each file in its store before the tenant is, that no acknowledged write is lost,
 and that a move which stops before its decision leaves the tenant working where it was. The tenant
-pauses from the fence to the flip; `move_recover` ends what was killed.
+works while its rows are copied, and pauses from the fence to the flip, for what changed meanwhile;
+`move_recover` ends what was killed.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.db import Error as DjangoError
-from django.db import connections, transaction
 from psycopg import Error as PostgresError
 
 from regions.cli import one_line
 from regions.errors import RegionsError
 from regions.topology import TenancyMode
-from tenants import audit
 from tenants.databases import control_writer_alias
 from tenants.errors import MoveFailed, TenantsError
 from tenants.files import transfer as files
@@ -29,6 +27,9 @@ from tenants.files.places import home_of
 from tenants.isolation.base import Progress
 from tenants.lifecycle.claim import claim
 from tenants.lifecycle.create_cell import make
+from tenants.lifecycle.move_compare import require_equal
+from tenants.lifecycle.move_contents import Content, count_rows, read_contents, require_same_shape
+from tenants.lifecycle.move_decision import flip, wait_until_safe
 from tenants.lifecycle.move_plan import MovePlan, plan_move
 from tenants.lifecycle.move_recover import (
     busy,
@@ -37,24 +38,18 @@ from tenants.lifecycle.move_recover import (
     end_broken_moves,
     take_back,
 )
-from tenants.lifecycle.move_rows import (
-    Content,
-    Digests,
-    copy_rows,
-    count_rows,
-    digest_rows,
-    read_contents,
-    require_same_shape,
-)
+from tenants.lifecycle.move_rows import Copied, copy_changes, copy_rows
 from tenants.lifecycle.move_sequences import advance_sequences
 from tenants.lifecycle.move_side import Side, open_side
-from tenants.lifecycle.states import set_state
+from tenants.lifecycle.states import change_state
 from tenants.lifecycle.usable import wait_until_usable
 from tenants.models import Move, Tenant
 from tenants.seams import find_tenant, record_for
 
 STOPPED = (DjangoError, PostgresError, OSError, RegionsError, TenantsError, KeyboardInterrupt)
-CONFIRMED_SECONDS = 15.0
+COPIED_SECONDS = 3600.0  # until the target's replicas have the first copy: nobody waits for it
+ROUNDS = 5
+FEW = 500  # rows that changed: the pause is hardly longer for them
 CLOCKS_DIFFER = timedelta(seconds=5)  # a file store's and ours
 
 
@@ -142,7 +137,7 @@ def _carry_out(tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress
         raise _stopped(tenant, pending, error, actor=actor, progress=progress) from error
     try:
         moved = find_tenant(tenant.slug, using=using)
-        _wait_until_decision_is_safe(using)
+        wait_until_safe(using)
         progress("waiting until every region serves it", 92)
         wait_until_usable(moved.slug, record_for(moved).hosts[0], plan.target)
         pause = (time.monotonic() - began) * 1000
@@ -176,75 +171,57 @@ def _prepare(tenant: Tenant, plan: MovePlan, *, actor: str, progress: Progress) 
 def _bring_over(
     tenant: Tenant, plan: MovePlan, carried_at: datetime, *, actor: str, progress: Progress
 ) -> tuple[int, float]:
-    """From the fence to the decision; returns the rows and when the pause began."""
+    """Copies, then from the fence to the decision; returns the rows and when the pause began."""
     using = control_writer_alias()
     with open_side(tenant, plan.source) as old, open_side(tenant, plan.target) as new:
-        there = old.sessions[old.home]
-        contents = read_contents(there, old.tenant.schema)
-        require_same_shape(contents, read_contents(new.sessions[new.home], new.tenant.schema))
-        expected = max(count_rows(there, old, contents), 1)
-        progress("closing the old place", 45)
+        contents = _contents(old, new)
+        copied = _copy_in_use(old, new, contents, progress)
+        progress("closing the old place", 75)
         began = time.monotonic()
-        set_state(tenant, Tenant.State.MOVING, verb="move_begin", actor=actor, using=using)
+        active = Tenant.State.ACTIVE.value
+        change_state(
+            tenant.slug, Tenant.State.MOVING.value, verb="move_begin", actor=actor, when=(active,)
+        )
         old.freeze()
         old.settle([old.home])
-
-        def passed(rows: int) -> None:
-            share = min(100 * rows // expected, 100)
-            progress(f"rows: {share} %", 45 + share * 30 // 100)
-
-        copied = copy_rows(old, new, contents, passed)
+        progress("bringing over what changed meanwhile", 80)
+        if _contents(old, new) != contents:
+            raise MoveFailed("the cells' tables were changed meanwhile: move it again")
+        copy_changes(old, new, contents, copied)
         advance_sequences(new, contents)
         files.carry(tenant.id, home_of(plan.source), home_of(plan.target), since=carried_at)
-        progress("comparing every replica", 80)
         new.settle(list(new.spec.regions))
-        _compare(old, new, contents, copied)
+        progress("comparing every replica", 85)
+        rows = require_equal(old, new, contents)
         new.thaw()
         progress("deciding", 90)
-        _flip(tenant, plan, actor=actor, using=using)
-    return sum(rows for rows, _ in copied.values()), began
+        flip(tenant, plan, actor=actor, using=using)
+    return rows, began
 
 
-def _compare(old: Side, new: Side, contents: list[Content], copied: Digests) -> None:
-    with ThreadPoolExecutor(max_workers=len(new.sessions)) as pool:
-        found = pool.map(lambda session: digest_rows(session, new, contents), new.sessions.values())
-        for region, digests in zip(new.sessions, found, strict=True):
-            unlike = sorted(name for name in copied if copied[name] != digests[name])
-            if unlike:
-                raise MoveFailed(f"the copy in {region} is not what was read ({', '.join(unlike)})")
+def _contents(old: Side, new: Side) -> list[Content]:
+    contents = read_contents(old.sessions[old.home], old.tenant.schema)
+    require_same_shape(contents, read_contents(new.sessions[new.home], new.tenant.schema))
+    return contents
 
 
-def _flip(tenant: Tenant, plan: MovePlan, *, actor: str, using: str) -> None:
-    """The decision: one transaction."""
-    detail = {
-        "from": plan.source.name,
-        "to": plan.target.name,
-        "residency": [tenant.residency, plan.residency],
-    }
-    with transaction.atomic(using=using):
-        row = Tenant.objects.using(using).select_for_update().get(id=tenant.id)
-        if row.state != Tenant.State.MOVING or row.cell_id != plan.source.name:
-            raise MoveFailed(f"somebody else made it {row.state} in cell {row.cell_id!r} meanwhile")
-        row.cell_id = plan.target.name
-        row.residency = plan.residency
-        row.state = Tenant.State.ACTIVE
-        row.save(using=using, update_fields=["cell", "residency", "state"])
-        audit.record("move", tenant.slug, actor=actor, using=using, **detail)
+def _copy_in_use(old: Side, new: Side, contents: list[Content], progress: Progress) -> Copied:
+    """All rows, and the changes of the time that it took, again and again until they are few; each
+    replica of the target has them when this returns."""
+    expected = max(count_rows(old.sessions[old.home], old, contents), 1)
 
+    def passed(rows: int) -> None:
+        share = min(100 * rows // expected, 100)
+        progress(f"rows: {share} %", 45 + share * 20 // 100)
 
-def _wait_until_decision_is_safe(using: str) -> None:
-    """Nothing is deleted on the word of a single region."""
-    deadline = time.monotonic() + CONFIRMED_SECONDS
-    with connections[using].cursor() as cursor:
-        cursor.execute("SELECT fabric.commit_position()::text")
-        position = cursor.fetchone()[0]
-        while True:
-            cursor.execute("SELECT fabric.confirmed_by(%s::pg_lsn)", [position])
-            if cursor.fetchone()[0] >= 1:
-                return
-            if time.monotonic() > deadline:
-                raise MoveFailed("no other region has confirmed the decision")
-            time.sleep(0.01)
+    copied = copy_rows(old, new, contents, passed)
+    for _ in range(ROUNDS):
+        new.settle(list(new.spec.regions), seconds=COPIED_SECONDS)
+        progress("rows that changed meanwhile", 70)
+        copied = copy_changes(old, new, contents, copied)
+        if copied.rows <= FEW:
+            break
+    return copied
 
 
 def _stopped(

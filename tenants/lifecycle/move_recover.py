@@ -24,7 +24,7 @@ from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
 from tenants.lifecycle.claim import claim
 from tenants.lifecycle.create_cell import discard, furnish
-from tenants.lifecycle.move_rows import count_rows, read_contents
+from tenants.lifecycle.move_contents import count_rows, read_contents
 from tenants.lifecycle.move_side import Side, open_side, record_in
 from tenants.lifecycle.states import set_state
 from tenants.models import Move, Tenant

@@ -6,7 +6,7 @@ from psycopg import sql
 
 from regions.current import deployment
 from regions.replication import sequences
-from tenants.lifecycle.move_rows import Content, whose
+from tenants.lifecycle.move_contents import Content, whose
 from tenants.lifecycle.move_side import Side
 
 
@@ -17,7 +17,7 @@ def advance_sequences(target: Side, contents: list[Content]) -> None:
         table = sql.Identifier(target.tenant.schema, content.name)
         for sequence, column in sequences.owned_by(home, table):
             row = home.execute(
-                sql.SQL("SELECT coalesce(max({}), 0) FROM {}{}").format(
+                sql.SQL("SELECT coalesce(max({}), 0) FROM {} WHERE {}").format(
                     sql.Identifier(column), table, whose(target)
                 )
             ).fetchone()

@@ -76,9 +76,9 @@ class Side:
         for session in self.sessions.values():
             fence.take_down(session, self.tenant.id)
 
-    def settle(self, receivers: Collection[str]) -> None:
+    def settle(self, receivers: Collection[str], *, seconds: float = SETTLE_SECONDS) -> None:
         """Each of `receivers` has applied all that any replica had committed before this call.
-        Raises MoveFailed when that takes too long, or when a change can't be applied."""
+        Raises MoveFailed when that takes longer, or when a change can't be applied."""
         try:
             settle(
                 self.sessions,
@@ -86,7 +86,7 @@ class Side:
                 senders=self.spec.regions,
                 receivers=receivers,
                 tenant=self.tenant.id,
-                seconds=SETTLE_SECONDS,
+                seconds=seconds,
             )
         except NotSettled as error:
             raise MoveFailed(str(error)) from error

@@ -22,7 +22,7 @@ from regions.topology import CellSpec
 from tenants.directory import TenantRecord
 from tenants.isolation.rewrite import SEED, TENANT_COLUMN
 from tenants.isolation.seed import KEEP_CHANGES_OUT
-from tenants.lifecycle.move_rows import Content, read_contents
+from tenants.lifecycle.move_contents import Content, read_contents
 from tenants.writers import wait_for_writer
 
 Connection = psycopg.Connection[Any]
