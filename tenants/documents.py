@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regions.models import Cell
 from regions.replication.status import turn_document
 from tenants.databases import leases
-from tenants.lifecycle.move_plan import MovePlan
 from tenants.models import Tenant
 from tenants.seams import spec_for
+
+if TYPE_CHECKING:
+    from tenants.lifecycle.move_plan import MovePlan
 
 
 def tenant_document(tenant: Tenant) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db.backends.postgresql import base
@@ -32,7 +32,16 @@ from tenants.backend.stream import TenantStream
 from tenants.context import current_tenant_or_none
 from tenants.directory import TenantRecord
 from tenants.errors import WrongTenantError
-from tenants.limits.connections import holders
+
+if TYPE_CHECKING:
+    from tenants.limits.connections import Holders
+
+
+def _holders() -> Holders:
+    # The client of the region's store takes long to import: for a tenant with a limit only.
+    from tenants.limits.connections import holders
+
+    return holders()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -100,7 +109,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.tenant_session.begin()
         tenant = self.tenant
         if tenant is not None and tenant.limits.connections is not None:
-            holders().enter(tenant, self)
+            _holders().enter(tenant, self)
             self._counted = tenant.id
         try:
             connection, used = process_pool().take(self.pool_key, self, self._open, self._schema)
@@ -144,7 +153,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _leave(self) -> None:
         if self._counted is not None:
-            holders().leave(self._counted, self)
+            _holders().leave(self._counted, self)
             self._counted = None
 
     def close_if_unusable_or_obsolete(self) -> None:

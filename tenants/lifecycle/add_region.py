@@ -19,12 +19,12 @@ from regions.models import Cell, Replica
 from regions.residency import Operation
 from regions.topology import CellSpec
 from tenants import audit
+from tenants.claim import claim
 from tenants.databases import control_writer_alias
 from tenants.errors import CellBusy, InvalidRequest
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
 from tenants.isolation.owner import owner
-from tenants.lifecycle.claim import claim
 from tenants.models import Tenant
 from tenants.placement import require_lawful
 from tenants.seams import find_cell, spec_for, unborn

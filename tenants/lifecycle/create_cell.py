@@ -16,11 +16,11 @@ from regions import cells
 from regions.current import deployment
 from regions.models import Cell
 from regions.topology import CellSpec
+from tenants.claim import claim
 from tenants.databases import control_writer_alias
 from tenants.errors import InvalidRequest
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
-from tenants.lifecycle.claim import claim
 from tenants.lifecycle.register import forget_cell, register_cell
 from tenants.lifecycle.set_policy import checked_timetable
 from tenants.models import Spare, Tenant

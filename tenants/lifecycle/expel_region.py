@@ -11,10 +11,10 @@ from typing import Any
 from regions import expulsion
 from regions.current import deployment
 from regions.topology import CellSpec
+from tenants.claim import claim
 from tenants.databases import control_writer_alias, leases
 from tenants.errors import CellBusy, InvalidRequest
 from tenants.isolation.base import Progress
-from tenants.lifecycle.claim import claim
 from tenants.lifecycle.remove_region import forget
 from tenants.seams import find_cell, spec_for
 

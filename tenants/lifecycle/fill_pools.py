@@ -25,13 +25,13 @@ from regions.models import Cell
 from regions.replication.status import heard_until
 from regions.topology import CellSpec, TenancyMode
 from tenants import audit
+from tenants.claim import claim
 from tenants.databases import control_epoch, control_writer_alias, leases
 from tenants.directory import TenantRecord
 from tenants.errors import PoolBusy, TenantsError
 from tenants.isolation import blueprint
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
-from tenants.lifecycle.claim import claim
 from tenants.lifecycle.create_cell import make
 from tenants.lifecycle.register import forget_cell, register_cell
 from tenants.lifecycle.wanted_pools import wanted_pools

@@ -20,12 +20,12 @@ from psycopg import Error as PostgresError
 from regions.cli import one_line
 from regions.errors import RegionsError
 from regions.topology import TenancyMode
+from tenants.claim import claim
 from tenants.databases import control_writer_alias
 from tenants.errors import MoveFailed, TenantsError
 from tenants.files import transfer as files
 from tenants.files.places import home_of
 from tenants.isolation.base import Progress
-from tenants.lifecycle.claim import claim
 from tenants.lifecycle.create_cell import make
 from tenants.lifecycle.move_compare import require_equal
 from tenants.lifecycle.move_contents import Content, count_rows, read_contents, require_same_shape

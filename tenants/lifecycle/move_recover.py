@@ -16,13 +16,13 @@ from regions.errors import UnknownCell
 from regions.models import Cell, Replica
 from regions.topology import CellSpec, TenancyMode
 from tenants import audit
+from tenants.claim import claim
 from tenants.databases import control_writer_alias
 from tenants.errors import MoveFailed, TenantNotActive
 from tenants.files import transfer as files
 from tenants.files.places import home_of
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
-from tenants.lifecycle.claim import claim
 from tenants.lifecycle.create_cell import discard, furnish
 from tenants.lifecycle.move_contents import count_rows, read_contents
 from tenants.lifecycle.move_side import Side, open_side, record_in

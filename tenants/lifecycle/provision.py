@@ -21,12 +21,12 @@ from psycopg import Error as PostgresError
 from regions.cli import one_line
 from regions.errors import RegionsError
 from regions.topology import CellSpec, TenancyMode
+from tenants.claim import claim
 from tenants.databases import control_writer_alias
 from tenants.errors import ProvisioningFailed, SlugTaken, TenantsError
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
 from tenants.lifecycle.across_writers import across_writers
-from tenants.lifecycle.claim import claim
 from tenants.lifecycle.create_cell import furnish, make
 from tenants.lifecycle.register import (
     forget,

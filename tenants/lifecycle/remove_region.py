@@ -13,10 +13,10 @@ from regions.current import deployment
 from regions.models import Cell, Replica
 from regions.topology import CellSpec
 from tenants import audit
+from tenants.claim import claim
 from tenants.databases import control_writer_alias, leases
 from tenants.errors import CellBusy, InvalidRequest
 from tenants.isolation.base import Progress
-from tenants.lifecycle.claim import claim
 from tenants.seams import find_cell, spec_for
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from django.core.management import CommandError
 
 from regions.cli import VerbCommand
-from tenants import lifecycle
 from tenants.documents import cell_document
 from tenants.management.actor import actor
 
@@ -20,6 +19,8 @@ class RegionVerbs(VerbCommand):
         _where(parser, "where it gets a replica, too")
 
     def do_add_region(self, name: str, region: str, **options: Any) -> dict[str, Any]:
+        from tenants import lifecycle
+
         return cell_document(lifecycle.add_region(name, region, actor=actor(), progress=self._step))
 
     def add_remove_region(self, parser: ArgumentParser) -> None:
@@ -35,6 +36,8 @@ class RegionVerbs(VerbCommand):
     def do_remove_region(
         self, name: str, region: str, lost: bool, dry_run: bool, yes: bool, **options: Any
     ) -> dict[str, Any]:
+        from tenants import lifecycle
+
         if not lost:
             if dry_run:
                 raise CommandError("--dry-run is for a region that is --lost.", returncode=2)

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from regions import bootstrap
 from regions.cli import VerbCommand
 from regions.current import deployment
 from regions.deployment import CONTROL_CELL
@@ -172,6 +171,8 @@ class MigrateVerb(VerbCommand):
         return tuple(spec_for(row) for row in named)
 
     def _migrate_control(self) -> dict[str, Any]:
+        from regions import bootstrap
+
         bootstrap.databases(deployment(), progress=self.progress)
         return {"state": "done", "cells": [CONTROL_CELL]}
 

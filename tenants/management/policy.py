@@ -7,12 +7,12 @@ from typing import Any
 
 from regions.cli import VerbCommand
 from regions.timetable import GRAMMAR
-from regions.topology import WritePolicy
+from regions.topology import TenancyMode, WritePolicy
 from tenants.documents import cell_document
-from tenants.lifecycle.set_policy import set_policy
 from tenants.management.actor import actor
 from tenants.seams import find_cell
 
+MODES = [mode.value for mode in TenancyMode if mode is not TenancyMode.CONTROL]
 POLICIES = [policy.value for policy in WritePolicy]
 
 
@@ -35,6 +35,8 @@ class PolicyVerb(VerbCommand):
     def do_policy(
         self, name: str, to: str, timetable: str | None, **options: Any
     ) -> dict[str, Any]:
+        from tenants.lifecycle import set_policy
+
         set_policy(name, policy=to, timetable=timetable, actor=actor(), tell=self.progress)
         return cell_document(find_cell(name))
 

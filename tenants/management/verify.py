@@ -8,8 +8,6 @@ from typing import Any
 
 from regions.cli import VerbCommand
 from regions.current import deployment
-from regions.replication.verification.schedule import set_interval
-from tenants.lifecycle.verify_cell import verify_cell
 from tenants.management.actor import actor
 from tenants.seams import find_cell, spec_for
 
@@ -38,6 +36,9 @@ class VerifyVerb(VerbCommand):
     def do_verify(
         self, name: str, repair: bool, every: timedelta | None, **options: Any
     ) -> dict[str, Any]:
+        from regions.replication.verification.schedule import set_interval
+        from tenants.lifecycle.verify_cell import verify_cell
+
         if every is not None:
             set_interval(deployment(), spec_for(find_cell(name)), every or None)
             seconds = every.total_seconds() or None

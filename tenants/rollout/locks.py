@@ -1,7 +1,7 @@
 """Who works on what, across processes: locks of one session in the control cell.
 
 They end with the process, however that ends. A tenant's lock is the one that moves and onboarding
-take (`lifecycle.claim`), so that neither happens to a tenant that is being migrated.
+take (`tenants.claim`), so that neither happens to a tenant that is being migrated.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import psycopg
 
+from tenants.claim import claim_name, control_session
 from tenants.databases import control_writer_alias
 from tenants.errors import CellBusy
-from tenants.lifecycle.claim import claim_name, control_session
 from tenants.models import Tenant
 from tenants.rollout.units import Work
 

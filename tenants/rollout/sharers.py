@@ -11,12 +11,12 @@ from contextlib import suppress
 from uuid import UUID
 
 from regions.models import Cell
+from tenants.claim import claim
 from tenants.databases import control_writer_alias
 from tenants.directory import TenantRecord
 from tenants.errors import CellBusy
 from tenants.isolation import seed
 from tenants.isolation.modes import isolation_of
-from tenants.lifecycle.claim import claim
 from tenants.models import Tenant
 from tenants.rollout.survey import tenants_of
 from tenants.rollout.units import Unit

@@ -31,29 +31,31 @@ SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 _APPLIED = "SELECT {number}, string_agg(app || '.' || name, ' ') FROM {table}"
 
 # Tables without isolation, quota or capture, and columns or merge rules that capture doesn't know.
+# Each table's columns are looked up: read through, the catalog has twenty times as many.
 _UNLIKE = """
-WITH own AS (
+WITH own AS MATERIALIZED (
     SELECT c.oid, n.nspname, c.relname, c.relrowsecurity AND c.relforcerowsecurity AS forced
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
        AND c.relname <> ALL(%(reference)s)
-), columns AS (
-    SELECT attrelid, count(*) AS number, sum(hashname(attname)) AS digest FROM pg_attribute
-     WHERE attrelid IN (SELECT oid FROM own) AND attnum > 0 AND NOT attisdropped
-       AND attgenerated = '' GROUP BY 1
-), captured AS (
-    SELECT rel, columns, rules, count(*) AS number, sum(hashname(each::name)) AS digest
-      FROM fabric.relation, unnest(columns) AS each GROUP BY rel
 )
 SELECT own.nspname, array_agg(own.relname::text ORDER BY own.relname)
-  FROM own JOIN columns ON columns.attrelid = own.oid
-  LEFT JOIN captured ON captured.rel = own.nspname || '.' || own.relname
+  FROM own
+ CROSS JOIN LATERAL (
+    SELECT count(*) AS number, sum(hashname(attname)) AS digest FROM pg_attribute
+     WHERE attrelid = own.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+  ) AS columns
+  LEFT JOIN fabric.relation AS captured ON captured.rel = own.nspname || '.' || own.relname
+ CROSS JOIN LATERAL (
+    SELECT count(*) AS number, sum(hashname(each::name)) AS digest
+      FROM unnest(captured.columns) AS each
+  ) AS known
  WHERE NOT own.forced
     OR NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = own.oid AND p.polname = %(policy)s)
     OR NOT EXISTS (SELECT FROM pg_trigger t
                     WHERE t.tgrelid = own.oid AND t.tgname = 'tenancy_quota_insert')
     OR own.relname <> ALL(%(local)s) AND (
-       (captured.number, captured.digest) IS DISTINCT FROM (columns.number, columns.digest)
+       (known.number, known.digest) IS DISTINCT FROM (columns.number, columns.digest)
        OR captured.rules <> (SELECT coalesce(jsonb_object_agg(key, value), '{}')
                                FROM jsonb_each(%(rules)s::jsonb -> own.relname::text)
                               WHERE key = '*' OR key = ANY(captured.columns)))

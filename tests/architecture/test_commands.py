@@ -1,5 +1,8 @@
 """Every operator command explains itself and speaks JSON."""
 
+import os
+import subprocess
+import sys
 from argparse import ArgumentParser, _SubParsersAction
 from pathlib import Path
 
@@ -8,7 +11,7 @@ from django.core import management
 from django.core.management import find_commands, load_command_class
 
 from regions.cli import PlatformCommand, VerbCommand
-from tests.architecture.repository import files
+from tests.architecture.repository import ROOT, files
 
 
 def get_core_commands() -> set[str]:
@@ -33,6 +36,19 @@ def parsers(app: str, name: str) -> dict[str, ArgumentParser]:
         return {"": parser}
     verbs = next(action for action in parser._actions if isinstance(action, _SubParsersAction))
     return dict(verbs.choices)
+
+
+def test_a_verb_pays_for_the_imports_of_no_other():
+    loads = (
+        "import sys; sys.path.insert(1, 'platform'); import django; django.setup();"
+        "from tenants.management.commands import cell;"
+        "print([name for name in sys.modules if name in ('redis', 'tenants.lifecycle')])"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", loads], cwd=ROOT, env=environment, capture_output=True, check=True
+    )
+    assert done.stdout.strip() == b"[]"
 
 
 def test_there_are_commands():

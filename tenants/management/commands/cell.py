@@ -1,4 +1,8 @@
-"""`manage.py cell VERB`: make cells, look at their replicas, compare and migrate them."""
+"""`manage.py cell VERB`: make cells, look at their replicas, compare and migrate them.
+
+A verb imports what only it needs: together that takes half as long as a run of `migrate` that finds
+nothing to do.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,14 @@ from typing import Any, ClassVar
 
 from regions.current import deployment
 from regions.models import Cell
-from regions.replication import status
-from tenants import lifecycle
 from tenants.documents import cell_document
 from tenants.errors import InvalidRequest, ProvisioningFailed, TenantsError
-from tenants.isolation.modes import isolation_of
 from tenants.management.actor import actor
 from tenants.management.cell_regions import RegionVerbs
-from tenants.management.commands.tenant import MODES
 from tenants.management.migrate import MigrateVerb
-from tenants.management.policy import POLICIES, PolicyVerb, add_timetable
+from tenants.management.policy import MODES, POLICIES, PolicyVerb, add_timetable
 from tenants.management.verify import VerifyVerb
 from tenants.seams import find_cell, spec_for
-from tenants.spares import pool_documents, spares_in
 
 
 class Command(MigrateVerb, PolicyVerb, RegionVerbs, VerifyVerb):
@@ -55,6 +54,8 @@ class Command(MigrateVerb, PolicyVerb, RegionVerbs, VerifyVerb):
         timetable: str | None,
         **options: Any,
     ) -> dict[str, Any]:
+        from tenants import lifecycle
+
         cell = lifecycle.create_cell(
             name,
             mode=mode,
@@ -83,6 +84,9 @@ class Command(MigrateVerb, PolicyVerb, RegionVerbs, VerifyVerb):
         parser.add_argument("name", metavar="NAME")
 
     def do_show(self, name: str, **options: Any) -> dict[str, Any]:
+        from regions.replication import status
+        from tenants.spares import spares_in
+
         document = status.cell_status(deployment(), spec_for(find_cell(name)))
         return {**document, "spares": spares_in(name)}
 
@@ -94,6 +98,8 @@ class Command(MigrateVerb, PolicyVerb, RegionVerbs, VerifyVerb):
     def do_secure(
         self, name: str | None, every: bool, **options: Any
     ) -> dict[str, Any] | list[dict[str, Any]]:
+        from tenants.isolation.modes import isolation_of
+
         tenant_cells = Cell.objects.exclude(mode=Cell.Mode.CONTROL)
         made = tenant_cells.exclude(state=Cell.State.PROVISIONING)
         names = made.values_list("name", flat=True) if every else [name or ""]
@@ -115,6 +121,9 @@ class Command(MigrateVerb, PolicyVerb, RegionVerbs, VerifyVerb):
     def do_pool(
         self, action: str, pool: str | None, to: int | None, **options: Any
     ) -> list[dict[str, Any]]:
+        from tenants import lifecycle
+        from tenants.spares import pool_documents
+
         known = [document["pool"] for document in pool_documents()]
         if pool is not None and pool not in known:
             raise InvalidRequest(f"No pool is called {pool!r}. Pools: {', '.join(known)}.")

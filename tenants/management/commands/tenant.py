@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from django.core.management.base import CommandError
 
-from regions.topology import TenancyMode, WritePolicy
+from regions.topology import WritePolicy
 from tenants import lifecycle, tokens
 from tenants.databases import control_writer_alias
 from tenants.documents import move_plan_document, tenant_document
@@ -17,10 +17,9 @@ from tenants.management.actor import actor
 from tenants.management.conflicts import ConflictVerbs
 from tenants.management.exec import ExecVerb
 from tenants.management.limits import LimitVerbs
+from tenants.management.policy import MODES
 from tenants.models import Plan, Tenant
 from tenants.seams import find_tenant
-
-MODES = [mode.value for mode in TenancyMode if mode is not TenancyMode.CONTROL]
 
 
 class Command(ExecVerb, LimitVerbs, ConflictVerbs):
