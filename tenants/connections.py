@@ -46,16 +46,23 @@ class ScopedConnections(ConnectionHandler):
         return (alias for alias in self.settings if not is_platform(alias))
 
     def all(self, initialized_only: bool = False) -> list[Any]:
-        """Every connection once, whoever is in scope: what was opened will be closed."""
+        """Every connection once, whoever is in scope: what was opened will be closed.
+        `initialized_only`: those that are open, or have a log of their queries, in this thread."""
         if initialized_only:
             return self._opened()
         return [self[alias] for alias in self.settings if alias != DEFAULT_DB_ALIAS]
 
     def _opened(self) -> list[Any]:
-        """Asked twice a request, where there may be a thousand cells: without asking for each."""
+        """Asked three times a request, where there may be a thousand cells whose connections went
+        back to the pool: what is asked of each that is returned is not asked of those."""
         storage = self._connections._get_storage()
         held = storage.__dict__ if isinstance(storage, threading.local) else storage._storage().data
-        return [wrapper for wrapper in held.values() if isinstance(wrapper, BaseDatabaseWrapper)]
+        return [
+            wrapper
+            for wrapper in held.values()
+            if isinstance(wrapper, BaseDatabaseWrapper)
+            and (wrapper.connection is not None or wrapper.queries_log)
+        ]
 
 
 def install() -> None:

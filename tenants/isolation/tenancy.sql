@@ -72,31 +72,26 @@ $body$;
 REVOKE ALL ON FUNCTION tenancy.examine(text) FROM PUBLIC;
 
 -- The tenant whose rows the statement may see: asked once a statement and table. A good context,
--- in a cell that no tenant leaves, costs a query without parameters, whose plan is therefore kept,
--- and three expressions; all else is examined. Everything is found in pg_catalog or by its full
--- name, whatever search_path the caller has.
+-- in a cell that no tenant leaves, costs one query without parameters, whose plan is kept; all else
+-- is examined. In SQL, not PL/pgSQL, which prepares each of its expressions anew in every
+-- transaction. The names in a body of this form are bound when it is made: whatever search_path the
+-- caller has, they mean the same.
 CREATE OR REPLACE FUNCTION tenancy.current_tenant() RETURNS uuid
-    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE
-    SET search_path = pg_catalog, pg_temp
-AS $body$
-DECLARE
-    context text := current_setting('meridian.context', true);
-    inner_pad bytea;
-    outer_pad bytea;
-    frozen boolean;
-BEGIN
-    SELECT s.inner_pad, s.outer_pad, s.some_frozen INTO inner_pad, outer_pad, frozen
-      FROM tenancy.secret s;
-    IF (CASE WHEN encode(sha256(outer_pad || sha256(inner_pad
-                                   || convert_to(substr(context, 1, 47), 'UTF8'))), 'hex')
-                  = substr(context, 49)
-             THEN NOT frozen AND to_timestamp(substr(context, 38, 10)::double precision)
-                                 >= clock_timestamp() END) THEN
-        RETURN substr(context, 1, 36)::uuid;
-    END IF;
-    RETURN tenancy.examine(context);
-END
-$body$;
+    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE
+        WHEN CASE
+            WHEN encode(sha256(s.outer_pad || sha256(s.inner_pad || convert_to(
+                     substr(current_setting('meridian.context', true), 1, 47), 'UTF8'))), 'hex')
+                 = substr(current_setting('meridian.context', true), 49)
+            THEN NOT s.some_frozen
+                 AND to_timestamp(substr(current_setting('meridian.context', true), 38, 10)
+                                  ::double precision) >= clock_timestamp()
+        END
+        THEN substr(current_setting('meridian.context', true), 1, 36)::uuid
+        ELSE tenancy.examine(current_setting('meridian.context', true))
+    END FROM tenancy.secret s;
+END;
 
 REVOKE ALL ON FUNCTION tenancy.current_tenant() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION tenancy.current_tenant() TO meridian_app, meridian_owner;

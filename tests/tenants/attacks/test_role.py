@@ -10,10 +10,12 @@ import pytest
 from django.db import transaction
 from psycopg import errors
 
+from regions import cells
+from regions.topology import database_name
 from tenants.backend.context import sign_context
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
-from tests.tenants.attacks.conftest import genuine, prefix, theirs
+from tests.tenants.attacks.conftest import HOME, genuine, prefix, theirs
 
 Pair = tuple[TenantRecord, TenantRecord]
 NOT_GENUINE = "MTN01"
@@ -58,6 +60,38 @@ def test_a_forged_context_raises(pair: Pair, raw, deployment, forgery: str):
     with pytest.raises(psycopg.Error) as refused:
         count(session, mine)
     assert refused.value.sqlstate == NOT_GENUINE
+
+
+def test_a_database_without_its_key_shows_nothing(pair: Pair, deployment):
+    mine = pair[0]
+    with (
+        cells.administrator(deployment, HOME, database_name(mine.cell)) as admin,
+        admin.transaction(force_rollback=True),
+    ):
+        admin.execute("DELETE FROM tenancy.secret")
+        admin.execute(prefix(deployment, mine))
+        admin.execute("SET LOCAL ROLE meridian_app")
+        assert count(admin, mine) == 0
+
+
+def test_what_a_caller_has_in_his_search_path_changes_no_check(pair: Pair, deployment):
+    mine, theirs = pair
+    forged = genuine(deployment, mine).replace(str(mine.id), str(theirs.id))
+    with (
+        cells.administrator(deployment, HOME, database_name(mine.cell)) as admin,
+        admin.transaction(force_rollback=True),
+    ):
+        admin.execute(
+            "CREATE SCHEMA trap; GRANT USAGE ON SCHEMA trap TO meridian_app;"
+            "CREATE FUNCTION trap.substr(text, int) RETURNS text LANGUAGE sql RETURN 'same';"
+            "CREATE FUNCTION trap.encode(bytea, text) RETURNS text LANGUAGE sql RETURN 'same';"
+        )
+        admin.execute("SET LOCAL search_path = trap, pg_catalog")
+        admin.execute(f"SET LOCAL meridian.context = '{forged}'")
+        admin.execute("SET LOCAL ROLE meridian_app")
+        with pytest.raises(psycopg.Error) as refused:
+            count(admin, mine)
+        assert refused.value.sqlstate == NOT_GENUINE
 
 
 def test_a_forged_context_cannot_write_either(pair: Pair, raw):
