@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 FENCED_SQLSTATE = "MDF01"
 STATEMENT_TIMEOUT = "57014"
+OVER_BUDGET = "MDF02"
 OVER_QUOTA = "MQT01"
 _LOST_CONNECTION = ("08", "57P")
 _CONFLICTS = frozenset({"40001", "40P01", "55P03"})
@@ -77,6 +78,8 @@ def _by_state(state: str) -> HttpResponse | None:
         return _statement_timeout()
     if state in _CONFLICTS:
         return problem("busy", 503, "Try again.", retry_after=1)
+    if state == OVER_BUDGET:
+        return problem("over-budget", 503, "Nothing was changed. Try again later.", retry_after=5)
     if state.startswith("53"):
         return problem("storage-full", 503, "The operator has to make room.", retry_after=30)
     if state == "23505":

@@ -27,6 +27,9 @@ GAUGES: Mapping[str, tuple[str, list[str]]] = {
     "meridian_fabric_waiting_rows": ("Rows of an origin that arrived, not applied", _ORIGIN),
     "meridian_fabric_waiting_bytes": ("Bytes of an origin that arrived, not applied", _ORIGIN),
     "meridian_fabric_unconfirmed_bytes": ("Bytes of log that a peer has not confirmed", _PEER),
+    "meridian_fabric_log_budget_bytes": ("Bytes of log that may be kept for a peer", _CELL),
+    "meridian_fabric_slowed_seconds": ("By how much each writing transaction is slowed", _CELL),
+    "meridian_fabric_refusing": ("Whether writers are refused: over the log's budget", _CELL),
     "meridian_fabric_dead_letters": ("Changes that could not be applied", _CELL),
     "meridian_fabric_conflicts": ("Discarded values in the ledger", _CELL),
     "meridian_fabric_tombstones": ("Deleted rows that are remembered, about", _CELL),
@@ -78,6 +81,12 @@ def _samples(
             yield "meridian_fabric_waiting_bytes", of, lag["bytes"]
         for peer, waiting in known["to"].items():
             yield "meridian_fabric_unconfirmed_bytes", [region, cell, peer], waiting
+        if (budget := known.get("budget")) is not None:
+            pressed = known["pressed"] or {"slowed_ms": 0}
+            slowed = pressed["slowed_ms"]
+            yield "meridian_fabric_log_budget_bytes", [region, cell], budget["bytes"]
+            yield "meridian_fabric_slowed_seconds", [region, cell], (slowed or 0) / 1000
+            yield "meridian_fabric_refusing", [region, cell], float(slowed is None)
         yield "meridian_fabric_dead_letters", [region, cell], known["dead_letters"]
         yield "meridian_fabric_conflicts", [region, cell], known["conflicts"]
         if (kept := known.get("tombstones")) is not None:

@@ -33,6 +33,7 @@ TITLES = {
     "saturated": "This process has no connection to the database free",
     "outcome-unknown": "The connection was lost during the commit",
     "storage-full": "This region's database has no space left; nothing was changed",
+    "over-budget": "This region may not run further ahead of a region that is behind",
     "busy": "Another request changed the same data; nothing was changed",
     "duplicate": "A value that must be unique is taken",
     "broken-reference": "The request refers to something that does not exist",

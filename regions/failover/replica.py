@@ -17,7 +17,9 @@ import psycopg
 from regions.deployment import AGENT_ROLE, Deployment
 from regions.failover.collecting import Collector
 from regions.failover.link import Link, Unreachable
+from regions.failover.mending import Mender
 from regions.failover.reseeding import Reseeder, Tell
+from regions.failover.throttling import Throttle
 from regions.failover.verifying import Verifier
 from regions.failover.vetting import Vetter
 from regions.replication import apply, escrow, health, housekeeping, letters
@@ -60,6 +62,8 @@ class ReplicaWorker:
         self._reseeder = Reseeder(deployment, region, spec, self._watch, tell)
         self._vetter = Vetter(deployment, region, spec, self._watch, tell)
         self._collector = Collector(deployment, region, spec, self._watch)
+        self._mender = Mender(deployment, region, spec, self._watch)
+        self._throttle = Throttle(deployment, region, spec, self._watch, tell)
         self._beat_at: float | None = None
         self.handing_over = False
 
@@ -76,6 +80,8 @@ class ReplicaWorker:
             self._reseeder.run(),
             self._vetter.run(),
             self._collector.run(),
+            self._throttle.run(),
+            self._mender.run(),
         )
 
     async def close(self) -> None:

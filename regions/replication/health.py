@@ -4,7 +4,9 @@ At a receiver, `from` each origin: `seconds` since the newest change or heartbea
 (origins beat once a second; both clocks are in it), `rows` and `bytes` that have arrived and are
 not applied. At a sender, `to` each peer: `bytes` of its log that the peer has not confirmed. That
 log is the server's, so other cells' changes in between count too: never less than the truth.
-`reseeding`: the origins whose slot was lost, until this replica has again what they wrote.
+`budget`: how much of that may come together (`regions.replication.budget`); `pressed`: why writers
+are slowed down, or refused (`slowed_ms` null), or null; `paused`: origins of which nothing is taken
+for now. `reseeding`: those whose slot was lost, until this replica has again what they wrote.
 `tombstones`: about how many there are, and when they were last collected.
 """
 
@@ -29,6 +31,13 @@ SELECT jsonb_build_object(
                       coalesce(sum(pg_column_size(c.rows)), 0) AS bytes
                  FROM fabric.change c WHERE c.origin = w.origin AND c.arrival > w.arrival
                ) AS waiting),
+    'paused', (
+        SELECT coalesce(jsonb_agg(region ORDER BY region), '[]')
+          FROM fabric.watermark WHERE paused IS NOT NULL),
+    'budget', (SELECT jsonb_build_object('bytes', log_budget, 'over', over_budget)
+                 FROM fabric.member),
+    'pressed', (SELECT jsonb_build_object('reason', pressed, 'slowed_ms', slowed_ms)
+                  FROM fabric.gate WHERE pressed IS NOT NULL),
     'reseeding', (
         SELECT coalesce(jsonb_agg(region ORDER BY region), '[]')
           FROM fabric.watermark WHERE gap IS NOT NULL),

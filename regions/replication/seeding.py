@@ -43,6 +43,9 @@ SELECT array_agg(attname::text ORDER BY attname) FROM pg_attribute
  WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
    AND attidentity = ''
 """
+# What is declared for the cell.
+_DECLARED = "SELECT verify_every, log_budget, over_budget FROM fabric.member"
+_DECLARE = "UPDATE fabric.member SET verify_every = %s, log_budget = %s, over_budget = %s"
 _TELL_TIME = """
 SELECT setval('fabric.clock', greatest(last_value, %s)) FROM fabric.clock
 """
@@ -65,6 +68,7 @@ def copy(donor: Connection, target: Connection, *, node: int) -> int:
             _copy(donor, target, sql.Identifier("fabric", book), columns)
         now = _one(donor, "SELECT last_value FROM fabric.clock")
         target.execute(_TELL_TIME, (now,))
+        target.execute(_DECLARE, donor.execute(_DECLARED).fetchone())
     for rel in tables:
         schema, _, name = rel.partition(".")
         advance(target, sql.Identifier(schema, name), node)

@@ -15,6 +15,15 @@ from regions.topology import CellSpec, read_leases
 
 PROBE_SECONDS = 2
 
+_OF_HEALTH = (
+    "budget",
+    "pressed",
+    "paused",
+    "reseeding",
+    "dead_letters",
+    "conflicts",
+    "verified",
+)
 _GATE = "SELECT fabric.may_write(), epoch, fabric.kept_closed() FROM fabric.gate"
 
 
@@ -88,6 +97,9 @@ def _replica(
         "barred": None,
         "lag_seconds": None,
         "lag": [],
+        "budget": None,
+        "pressed": None,
+        "paused": None,
         "reseeding": None,
         "dead_letters": None,
         "conflicts": None,
@@ -109,9 +121,6 @@ def _replica(
         "writable": gate[0],
         "epoch": gate[1],
         "barred": gate[2],
-        "reseeding": known["reseeding"],
-        "dead_letters": known["dead_letters"],
-        "conflicts": known["conflicts"],
-        "verified": known["verified"],
+        **{name: known[name] for name in _OF_HEALTH},
     }
     return document, known

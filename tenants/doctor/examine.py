@@ -27,6 +27,7 @@ from tenants.doctor import (
     logs,
     pooler,
     role,
+    room,
     settings,
     tables,
 )
@@ -91,6 +92,7 @@ def _examine_replica(
     with cells.administrator(place, region, spec.database) as administrator:
         report.add(role.NAME, where, role.check(administrator, where))
         report.add(catalog.NAME, where, catalog.check(administrator, where))
+        report.add(room.NAME, where, room.check(administrator, where))
         shape = drift.read(administrator, [schema for schema, _ in schemas])
     dsn = place.application_dsn(region, spec.database, seen_from=django_settings.MERIDIAN_REGION)
     with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as application:

@@ -36,7 +36,7 @@ class VerifyVerb(VerbCommand):
     def do_verify(
         self, name: str, repair: bool, every: timedelta | None, **options: Any
     ) -> dict[str, Any]:
-        from regions.replication.verification.schedule import set_interval
+        from regions.replication.declared import set_interval
         from tenants.lifecycle.verify_cell import verify_cell
 
         if every is not None:

@@ -114,6 +114,7 @@ class Arena:
             try:
                 wait_for("gaps", lambda: not any(map(_has_gap, sessions.values())), GAP_SECONDS)
                 wait_for("dead letters", lambda: not any(map(_may_go_in, sessions.values())), 30.0)
+                wait_for("references", lambda: not any(map(_dangles, sessions.values())), 60.0)
             except TimeoutError as late:
                 stalls.append(f"not as it should be by now: {late}")
         return stalls
@@ -163,6 +164,10 @@ CARDS_THERE = (
     f" SELECT n, '', '', '', 0 FROM generate_series(1, {CARDS}) n"
 )
 
+_DANGLING = """
+SELECT EXISTS (SELECT FROM board_reply r
+                WHERE NOT EXISTS (SELECT FROM board_topic t WHERE t.id = r.topic_id))
+"""
 _HEARD = "SELECT heartbeat FROM fabric.watermark WHERE origin = %s"
 # A loser of a unique value stays where it is; whatever else was parked was so for a time.
 _WAITING = "SELECT count(*) FROM fabric.dead_letter WHERE reason NOT LIKE %s"
@@ -174,6 +179,10 @@ def _heard(session: psycopg.Connection[Any], node: int, mark: int) -> bool:
 
 def _may_go_in(session: psycopg.Connection[Any]) -> bool:
     return bool(_one(session, _WAITING, "23505%"))
+
+
+def _dangles(session: psycopg.Connection[Any]) -> bool:
+    return bool(_one(session, _DANGLING))
 
 
 def _has_gap(session: psycopg.Connection[Any]) -> bool:

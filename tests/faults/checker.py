@@ -39,7 +39,6 @@ class Verdict:
     wrong: list[str]
     torn: list[str]
     stalls: list[str]
-    dangling: int
     early: int
     p50: float
     p99: float
@@ -65,10 +64,8 @@ def check(
     known = {event.operation.number: event for event in history}
     fates: dict[int, Fate] = {}
     wrong: dict[str, None] = {}
-    dangling = 0
     for replica in replicas:
         for judgement in _judgements(replica, records, known, workloads):
-            dangling = max(dangling, judgement.dangling)
             wrong |= dict.fromkeys(judgement.wrong)
             for number, fate in judgement.fates.items():
                 fates[number] = max(fates.get(number, fate), fate, key=list(Fate).index)
@@ -88,7 +85,6 @@ def check(
         wrong=list(wrong),
         torn=list(observed.torn),
         stalls=list(observed.stalls),
-        dangling=dangling,
         early=observed.early,
         p50=delays[len(delays) // 2] if delays else 0.0,
         p99=delays[len(delays) * 99 // 100] if delays else 0.0,

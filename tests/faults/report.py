@@ -56,7 +56,6 @@ class Line:
             "wrong": len(verdict.wrong),
             "torn": len(verdict.torn),
             "stalls": len(verdict.stalls),
-            "dangling": verdict.dangling,
             "early": verdict.early,
         }
 

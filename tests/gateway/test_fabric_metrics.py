@@ -16,6 +16,8 @@ REPORT: dict[str, Any] = {
         "eu": {
             "from": {"eu-central": {"seconds": 0.5, "rows": 7, "bytes": 900}},
             "to": {"eu-central": 4096},
+            "budget": {"bytes": 1000, "over": "refuse"},
+            "pressed": {"reason": "eu-central is behind", "slowed_ms": None},
             "dead_letters": 1,
             "conflicts": 2,
             "tombstones": {"about": 40, "collected_at": "2026-11-30T08:00:00+00:00"},
@@ -53,6 +55,9 @@ def test_lag_dead_letters_and_the_last_comparison_are_metrics(publish: Callable[
             f"meridian_fabric_waiting_rows{{{of}}}": 7.0,
             f"meridian_fabric_waiting_bytes{{{of}}}": 900.0,
             f"meridian_fabric_unconfirmed_bytes{{{of.replace('origin', 'peer')}}}": 4096.0,
+            'meridian_fabric_log_budget_bytes{cell="eu",region="eu-west"}': 1000.0,
+            'meridian_fabric_slowed_seconds{cell="eu",region="eu-west"}': 0.0,
+            'meridian_fabric_refusing{cell="eu",region="eu-west"}': 1.0,
             'meridian_fabric_dead_letters{cell="eu",region="eu-west"}': 1.0,
             'meridian_fabric_conflicts{cell="eu",region="eu-west"}': 2.0,
             'meridian_fabric_tombstones{cell="eu",region="eu-west"}': 40.0,

@@ -102,6 +102,21 @@ def test_how_often_a_cell_is_compared_is_set_in_each_region(
         call_command("cell", "verify", places["shared"], "--every", "soon")
 
 
+def test_how_far_its_regions_may_run_apart_is_set_in_each_of_them(
+    deployment: Deployment, places: dict[str, str]
+):
+    call_command("cell", "budget", places["shared"], "--log", "64MB", "--over", "refuse")
+    database = database_name(places["shared"])
+    for region in EU:
+        with cells.administrator(deployment, region, database) as admin:
+            assert admin.execute(
+                "SELECT log_budget, over_budget FROM fabric.member"
+            ).fetchone() == (2**26, "refuse")
+    call_command("cell", "budget", places["shared"], "--log", "1GB", "--over", "let-go")
+    with pytest.raises(CommandError, match="is no size"):
+        call_command("cell", "budget", places["shared"], "--log", "much", "--over", "let-go")
+
+
 def test_a_place_that_nobody_has_yet_may_be_half_there(
     deployment: Deployment, places: dict[str, str]
 ):

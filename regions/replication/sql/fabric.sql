@@ -19,7 +19,12 @@ ALTER TABLE fabric.member
     ADD COLUMN IF NOT EXISTS version text,
     -- Up to which stamp tombstones were collected, and when that was tried last with success.
     ADD COLUMN IF NOT EXISTS collected bigint NOT NULL DEFAULT 0,
-    ADD COLUMN IF NOT EXISTS collected_at timestamptz;
+    ADD COLUMN IF NOT EXISTS collected_at timestamptz,
+    -- How many bytes of log this replica keeps for a peer, and of a peer's unapplied; what happens
+    -- when a peer lacks more.
+    ADD COLUMN IF NOT EXISTS log_budget bigint NOT NULL DEFAULT 1073741824,
+    ADD COLUMN IF NOT EXISTS over_budget text NOT NULL DEFAULT 'let-go'
+        CHECK (over_budget IN ('let-go', 'refuse'));
 
 -- Until when this replica may commit. A leased cell's agent keeps moving `valid_until`;
 -- an active-active cell's stays at infinity.
@@ -34,6 +39,9 @@ ALTER TABLE fabric.gate ADD COLUMN IF NOT EXISTS barred text;
 -- Which start of the server somebody has looked at since: it may have started on an old backup. Null:
 -- there is no agent, and nobody looks.
 ALTER TABLE fabric.gate ADD COLUMN IF NOT EXISTS trusted_start timestamptz;
+-- Why writers are slowed down, by so many milliseconds a transaction; without a number they are refused.
+ALTER TABLE fabric.gate ADD COLUMN IF NOT EXISTS pressed text;
+ALTER TABLE fabric.gate ADD COLUMN IF NOT EXISTS slowed_ms integer;
 
 CREATE SEQUENCE IF NOT EXISTS fabric.clock MINVALUE 0 START 0;   -- newest microsecond seen
 CREATE SEQUENCE IF NOT EXISTS fabric.change_seq;
@@ -105,6 +113,8 @@ CREATE TABLE IF NOT EXISTS fabric.watermark (
 );
 -- Since when this replica may lack what the origin had written: its slot there was lost.
 ALTER TABLE fabric.watermark ADD COLUMN IF NOT EXISTS gap timestamptz;
+-- Since when nothing is taken from the origin, because too much of it waits to be applied.
+ALTER TABLE fabric.watermark ADD COLUMN IF NOT EXISTS paused timestamptz;
 -- The greatest number of the origin's log that is applied here.
 ALTER TABLE fabric.watermark ADD COLUMN IF NOT EXISTS seq bigint NOT NULL DEFAULT 0;
 

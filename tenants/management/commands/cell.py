@@ -15,6 +15,7 @@ from regions.models import Cell
 from tenants.documents import cell_document
 from tenants.errors import InvalidRequest, ProvisioningFailed, TenantsError
 from tenants.management.actor import actor
+from tenants.management.budget import BudgetVerb
 from tenants.management.cell_regions import RegionVerbs
 from tenants.management.migrate import MigrateVerb
 from tenants.management.policy import MODES, POLICIES, PolicyVerb, add_timetable
@@ -22,7 +23,7 @@ from tenants.management.verify import VerifyVerb
 from tenants.seams import find_cell, spec_for
 
 
-class Command(MigrateVerb, PolicyVerb, RegionVerbs, VerifyVerb):
+class Command(BudgetVerb, MigrateVerb, PolicyVerb, RegionVerbs, VerifyVerb):
     help = "Cells: make, look at, compare their replicas, migrate their tenants"
     platform_errors = (TenantsError, *MigrateVerb.platform_errors)
     verbs: ClassVar[Mapping[str, str]] = {
@@ -30,6 +31,7 @@ class Command(MigrateVerb, PolicyVerb, RegionVerbs, VerifyVerb):
         "list": "all cells",
         "show": "one cell with its replicas as they are now",
         "policy": "another write policy or timetable, while the cell is in use",
+        "budget": "how much log regions keep for one that is behind, and what happens beyond it",
         "add-region": "a replica in one more region, while the cell is in use",
         "remove-region": "one replica less, when the others have all that is in it, or it is lost",
         "verify": "compare the replicas' rows, and repair what differs",

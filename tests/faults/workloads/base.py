@@ -22,11 +22,10 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """`fates` by operation; `wrong` are sentences about what must not be; `dangling` references."""
+    """`fates` by operation; `wrong` are sentences about what must not be."""
 
     fates: dict[int, Fate] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
-    dangling: int = 0
 
 
 class Workload(Protocol):

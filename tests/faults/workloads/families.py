@@ -43,7 +43,11 @@ class Families:
     def judge(self, committed: Sequence[Committed], evidence: Evidence) -> Judgement:
         topics, replies = evidence.tables[TOPICS], evidence.tables[REPLIES]
         judgement = Judgement(
-            dangling=sum(reply["topic_id"] not in topics for reply in replies.values())
+            wrong=[
+                f"reply {number} is there without its topic {reply['topic_id']}"
+                for number, reply in replies.items()
+                if reply["topic_id"] not in topics
+            ]
         )
         seen = all_seen(of_kind(committed, "close"))
         names = {row["name"] for row in topics.values()}

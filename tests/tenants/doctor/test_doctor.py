@@ -137,6 +137,11 @@ HARMS = {
         'ALTER TABLE "{schema}".desk_tag DROP COLUMN colour',
         "drift", Severity.WARNING, "desk_tag.colour",
     ),
+    "a budget beyond what the server keeps": (
+        "UPDATE fabric.member SET log_budget = 1::bigint << 40",
+        "UPDATE fabric.member SET log_budget = DEFAULT",
+        "room", Severity.WARNING, "keeps no more than 2048 MB",
+    ),
     "a trigger that is off in one replica": (
         'ALTER TABLE "{schema}".desk_ticket DISABLE TRIGGER fabric_insert',
         'ALTER TABLE "{schema}".desk_ticket ENABLE TRIGGER fabric_insert',
