@@ -1,7 +1,8 @@
-"""Prepares drills and runs them: what the command and the console share."""
+"""Prepares drills and runs them: what the command, schedules and the console share."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,10 @@ from tenants import audit
 from tenants.databases import control_writer_alias
 from tenants.models import Tenant
 from tenants.seams import all_specs
+
+# A drill is carried out by a process of its own, an operator's and of no region: the region of
+# whoever starts it may be what it breaks.
+AS_OPERATOR = ("env", "-u", "MERIDIAN_REGION", sys.executable, "manage.py", "drill")
 
 
 @dataclass(frozen=True, slots=True)

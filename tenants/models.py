@@ -229,6 +229,27 @@ class Operation(models.Model):
         return f"{self.verb} {self.slug}: {self.state}"
 
 
+class DrillSchedule(models.Model):
+    """A drill that runs by itself, on each of its cells in turn. `seen`: the last moment that was
+    dealt with; `outcomes`: what came of the last one, by cell."""
+
+    name = models.SlugField(primary_key=True, max_length=40)
+    scenario = models.CharField(max_length=40)
+    cells = models.JSONField()
+    timetable = models.CharField(max_length=100, help_text="Like a crontab's: five fields, in UTC.")
+    rto = models.FloatField(null=True, help_text="Objective, in seconds.")
+    rpo = models.PositiveIntegerField(null=True, help_text="Objective, in writes.")
+    actor = models.CharField(max_length=100)
+    seen = models.DateTimeField()
+    outcomes = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.scenario} at {self.timetable}"
+
+
 class AuditEntry(models.Model):
     """Who did what to which tenant, cell or region; written in the same transaction."""
 

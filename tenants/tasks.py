@@ -22,6 +22,7 @@ from regions.errors import RegionsError
 from tenants import lifecycle
 from tenants.celery.fan_out import fan_out
 from tenants.databases import control_writer_alias, leases
+from tenants.drill_schedules import start_due
 from tenants.errors import TenantsError
 from tenants.models import Operation
 
@@ -88,6 +89,15 @@ def _unseen(step: str, percent: int) -> None:
 def start_tenant_jobs() -> int:
     """Send the periodic tasks that are due for tenants now; returns how many."""
     return fan_out(current_app.backend.client) if settings.MERIDIAN_TENANT_BEAT else 0
+
+
+@shared_task(name="tenants.tasks.start_drills")  # type: ignore[untyped-decorator]
+def start_drills() -> int:
+    """Start the drills that are due, where the control cell is written; returns how many."""
+    lease = leases().get(CONTROL_CELL)
+    if lease is None or lease.writer != settings.MERIDIAN_REGION:
+        return 0
+    return start_due(timezone.now())
 
 
 def _take(operation_id: UUID) -> Operation | None:

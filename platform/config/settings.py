@@ -273,6 +273,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expires": 4, "ignore_result": True},
     },
+    "start-drills": {
+        "task": "tenants.tasks.start_drills",
+        "schedule": 20.0,
+        "options": {"expires": 19, "ignore_result": True},
+    },
 }
 # Periodic tasks that run for each tenant: {name: {"task", "schedule", "missed", "spread", …}}.
 MERIDIAN_TENANT_BEAT: dict[str, dict[str, Any]] = {}

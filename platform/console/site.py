@@ -18,6 +18,7 @@ from console import dashboard
 from console.admins import places, plans, records, rollouts, tenants
 from console.admins.operators import GroupAdmin, OperatorAdmin
 from console.conflicts import views as conflicts
+from console.drills import schedules
 from console.drills import views as drills
 from console.failover import views as failover
 from console.limits import views as limits
@@ -70,6 +71,8 @@ class ConsoleSite(UnfoldAdminSite):
                 "drill_preview",
                 drills.either(drills.preview, drills.start),
             ),
+            "drill-schedule/": ("schedule_drill", schedules.schedule),
+            "drill-schedule/<slug:name>/remove/": ("unschedule_drill", schedules.unschedule),
             "drill/<slug:name>/": ("drill", drills.show),
             "drill/<slug:name>/progress/": ("drill_progress", drills.progress),
             "drill/<slug:name>/report/": ("drill_report", drills.report),

@@ -13,6 +13,11 @@ from regions.errors import SwitchoverFailed
 from regions.topology import CellSpec
 
 ASK_SECONDS = 12.0
+# Agents heed none that is older.
+_ASKED = """
+SELECT cell, target FROM lease.request
+ WHERE outcome IS NULL AND at > clock_timestamp() - interval '30 s' ORDER BY at
+"""
 
 
 def ask_holder(
@@ -72,6 +77,20 @@ def request(
                 return str(row[0])
             time.sleep(0.02)
     return None
+
+
+def asked_now(deployment: Deployment) -> list[str]:
+    """What operators have asked agents for and is not done, as those regions know that answer."""
+    found = []
+    for region in deployment.regions:
+        try:
+            with psycopg.connect(
+                deployment.dsn(region, CONTROL_DATABASE, AGENT_ROLE), connect_timeout=2
+            ) as connection:
+                found += connection.execute(_ASKED).fetchall()
+        except psycopg.Error:
+            continue
+    return [f"{cell} is to be written by {target}" for cell, target in found]
 
 
 def await_gate(deployment: Deployment, spec: CellSpec, target: str) -> None:

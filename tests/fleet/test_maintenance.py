@@ -23,6 +23,13 @@ def test_a_region_is_emptied_for_maintenance_and_filled_again(fleet: Fleet) -> N
         now = region(fleet)
         # What every region writes goes on being written here, too.
         assert (moving & set(now["writes"]), now["aside"]) == (set(), True)
+        # Nobody breaks anything meanwhile without being asked to.
+        schedule = ("worked-on", "--scenario", "cut-link", "--cell", emptied["cell"])
+        fleet.json("drill", "schedule", *schedule, "--at", "0 3 1 1 *")
+        (passed_over,) = fleet.json("drill", "rehearse", "worked-on")
+        fleet.json("drill", "unschedule", "worked-on")
+        assert passed_over["outcome"] == "skipped"
+        assert passed_over["reason"] == f"Maintenance: {HOME} stands aside."
     finally:
         fleet.json("region", "maintenance", HOME, "--end")
     back = fleet.json("region", "failback", "--region", HOME)

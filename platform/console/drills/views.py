@@ -1,15 +1,12 @@
 """The pages of drills. Each answers with JSON to whoever asks for it (`Accept: application/json`).
 
 Previews and reports name tenants, so they take the permission to change regions, as starting does.
-A drill is carried out by a process of its own: the region of this web process may be what it
-breaks.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from typing import Any
 
 from django.conf import settings
@@ -19,13 +16,15 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from console.access import actor, effect, needs
-from console.drills.forms import CellChoice, Confirmation
+from console.drills.forms import CellChoice, Confirmation, ScheduleForm
 from console.pages import page
 from regions.current import deployment
 from regions.drills import folder as folders
 from regions.drills.scenarios import SCENARIOS
 from regions.errors import RegionsError, UnknownDrill
-from tenants.drilling import Wish, drill_list, plan_drill
+from tenants.drill_schedules import document
+from tenants.drilling import AS_OPERATOR, Wish, drill_list, plan_drill
+from tenants.models import DrillSchedule
 from tenants.seams import all_specs
 
 UNPROCESSABLE = 422
@@ -35,16 +34,34 @@ RUNS_SHOWN = 20
 
 @needs("regions.view_region")
 def index(request: HttpRequest) -> HttpResponse:
-    """The scenarios with their last runs, and all runs."""
-    found: dict[str, Any] = {"scenarios": [], "runs": [], "refused": ""}
+    """The scenarios with their last runs, all runs, and what runs by itself."""
+    return show_index(request, ScheduleForm(cells=leased_cells()))
+
+
+def show_index(request: HttpRequest, form: ScheduleForm, *, status: int = 200) -> HttpResponse:
+    found: dict[str, Any] = {"scenarios": [], "runs": [], "schedules": [], "refused": ""}
+    may_schedule = request.user.has_perm("regions.change_region")
     try:
         found["scenarios"] = drill_list()
         found["runs"] = [one.state() for one in folders.runs(deployment())[:RUNS_SHOWN]]
     except RegionsError as refused:
         found["refused"] = str(refused)
-    if _wants_json(request):
+    if may_schedule:
+        found["schedules"] = [document(one) for one in DrillSchedule.objects.all()]
+    if wants_json(request):
         return JsonResponse(found)
-    return page(request, "console/drills.html", title="Drills", **found)
+    return page(
+        request,
+        "console/drills.html",
+        title="Drills",
+        status=status,
+        form=form if may_schedule and not found["refused"] else None,
+        **found,
+    )
+
+
+def leased_cells() -> list[str]:
+    return [spec.name for spec in all_specs() if spec.policy.leased]
 
 
 @needs("regions.change_region")
@@ -66,7 +83,7 @@ def start(request: HttpRequest, scenario: str) -> HttpResponse:
     if done.returncode:
         return _preview(request, scenario, cell, done.stderr.strip().removeprefix("CommandError: "))
     name = json.loads(done.stdout)["id"]
-    if _wants_json(request):
+    if wants_json(request):
         return JsonResponse({"id": name, "state": folders.RUNNING}, status=202)
     return redirect("console:drill", name)
 
@@ -75,7 +92,7 @@ def start(request: HttpRequest, scenario: str) -> HttpResponse:
 def show(request: HttpRequest, name: str) -> HttpResponse:
     """One run: its timeline as it grows, then its report."""
     context = _run(name)
-    if _wants_json(request):
+    if wants_json(request):
         under_way = {**context["state"], "timeline": context["timeline"]}
         return JsonResponse(context["report"] or under_way)
     return page(request, "console/drill.html", title=f"Drill {name}", **context)
@@ -106,7 +123,7 @@ def halt(request: HttpRequest, name: str) -> HttpResponse:
     folder.ask_to_halt(actor(request))
     if folder.state()["state"] != folders.RUNNING:
         _manage("halt", name, "--json")
-    if _wants_json(request):
+    if wants_json(request):
         return JsonResponse(folder.state())
     messages.info(request, "It is halted, and everything is being healed.")
     return redirect("console:drill", name)
@@ -136,16 +153,15 @@ def _preview(
     except RegionsError as error:
         refused = refused or str(error)
     status = UNPROCESSABLE if refused else 200
-    if _wants_json(request):
+    if wants_json(request):
         return JsonResponse({"error": refused} if refused else plan or {}, status=status)
-    leased = [spec.name for spec in all_specs() if spec.policy.leased]
     return page(
         request,
         "console/drill_preview.html",
         title=f"Drill: {scenario}",
         status=status,
         scenario=SCENARIOS[scenario],
-        choice=CellChoice(leased, cell or (plan["cell"] if plan else "")),
+        choice=CellChoice(leased_cells(), cell or (plan["cell"] if plan else "")),
         confirmation=Confirmation(),
         plan=plan,
         refused=refused,
@@ -170,14 +186,14 @@ def _folder(name: str) -> folders.Folder:
         raise Http404(str(unknown)) from unknown
 
 
-def _wants_json(request: HttpRequest) -> bool:
+def wants_json(request: HttpRequest) -> bool:
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
 
 
 def _manage(*words: str) -> subprocess.CompletedProcess[str]:
     """`manage.py drill WORDS`, as an operator's command: of no region."""
     return subprocess.run(
-        ["env", "-u", "MERIDIAN_REGION", sys.executable, "manage.py", "drill", *words],
+        [*AS_OPERATOR, *words],
         cwd=settings.BASE_DIR,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -1,4 +1,4 @@
-"""`manage.py drill list|run|report|halt`: break something on purpose, measure what comes of it."""
+"""`manage.py drill VERB`: break something on purpose, measure what comes of it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ from regions.drills.scenarios import SCENARIOS
 from tenants.drilling import Wish, begin_drill, drill_list, plan_drill
 from tenants.errors import TenantsError
 from tenants.management.actor import actor
+from tenants.management.drill_schedules import (
+    SCHEDULE_VERBS,
+    ScheduleVerbs,
+    add_by,
+    add_objectives,
+)
 
 
-class Command(VerbCommand):
+class Command(ScheduleVerbs):
     help = "Drills: break something on purpose, watch, heal, and report against objectives"
     platform_errors = (TenantsError, *VerbCommand.platform_errors)
     verbs: ClassVar[dict[str, str]] = {
@@ -27,6 +33,7 @@ class Command(VerbCommand):
         "run": "run a scenario; exit status 1 when an objective was missed",
         "report": "what a run has found (default: the newest)",
         "halt": "end the run that is under way, and heal everything",
+        **SCHEDULE_VERBS,
     }
 
     def do_list(self) -> list[dict[str, Any]]:
@@ -50,13 +57,8 @@ class Command(VerbCommand):
         parser.add_argument(
             "--real-tenants", action="store_true", help="also if customers would notice"
         )
-        parser.add_argument(
-            "--rto", type=float, metavar="SECONDS", help="objective: the longest pause"
-        )
-        parser.add_argument(
-            "--rpo", type=int, metavar="WRITES", help="objective: missing once healed (0)"
-        )
-        parser.add_argument("--by", help="for the audit trail (default: who runs the command)")
+        add_objectives(parser)
+        add_by(parser)
         parser.add_argument(
             "--detach", action="store_true", help="return at once; `report` tells the rest"
         )
