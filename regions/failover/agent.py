@@ -24,6 +24,7 @@ from regions.failover.lease import Acceptor, Held, Leases, PostgresAcceptor
 from regions.failover.lease_map import LeaseMap
 from regions.failover.link import Link
 from regions.failover.publish import Bell, Publisher
+from regions.failover.reach import Reach
 from regions.failover.replica import ReplicaWorker
 from regions.failover.reporting import report_forever
 from regions.failover.surroundings import Renew, ServerClock, server_clock_of
@@ -31,6 +32,9 @@ from regions.topology import CellSpec, TenancyMode, WritePolicy, parse_topology
 
 log = logging.getLogger("meridian.agent")
 
+# A row may find room in old pages when the disk is full: a file of its own does not. It is gone
+# when the statement ends.
+_CLOCK_AND_ROOM = "SELECT clock_timestamp(), pg_export_snapshot()"
 PUBLISH_SECONDS = 0.5  # a change that rings no bell is seen anyway
 
 
@@ -57,6 +61,8 @@ class Agent:
         self._publishing = Link(f"control in {region}", dsn, timeout=2.0)
         self._bell = Bell(dsn)
         self._clock = Link(f"PostgreSQL in {region}", dsn, timeout=self._ttl / 4)
+        webs = {site.name: site.web_url for site in deployment.regions.values()}
+        self._reach = Reach(region, webs)
         self._leases = Leases(region, self._site.node, self._acceptors(), self._ttl)
         self._specs = {CONTROL_CELL: control_cell(deployment)}
         self._workers: dict[str, tuple[ReplicaWorker, asyncio.Task[None]]] = {}
@@ -75,6 +81,7 @@ class Agent:
         await asyncio.gather(
             self._leader.run(),
             self._publish_forever(),
+            self._reach.run(),
             self._bell.listen_forever(),
             report_forever(self._site.map_dir, self.region, self._replicas),
         )
@@ -91,8 +98,12 @@ class Agent:
         worker, _ = self._workers.get(cell, (None, None))
         return worker
 
+    @property
+    def reached(self) -> frozenset[str]:
+        return self._reach.reached
+
     async def server_clock(self) -> ServerClock:
-        ((reading,),) = await self._clock.fetch("SELECT clock_timestamp()")
+        ((reading, _),) = await self._clock.fetch(_CLOCK_AND_ROOM)
         return server_clock_of(reading, time.monotonic())
 
     async def ahead(self, cell: str, of: str) -> str | None:

@@ -46,7 +46,8 @@ class Sight:
     this region still lets others try, after a try that came to nothing. `turn`: who should write
     by the cell's timetable. `gained`: when this region got the lease from another (None: it had
     it before). `patient`: a hand-over by the timetable has just failed. `aside`: regions that are
-    being worked on.
+    being worked on. `reached`: where clients are answered. `shaky`: the database here took no
+    writes lately.
     """
 
     cell: CellSpec
@@ -63,6 +64,8 @@ class Sight:
     gained: datetime | None = None
     patient: bool = False
     aside: frozenset[str] = frozenset()
+    reached: frozenset[str] = frozenset()
+    shaky: bool = False
     hand_over_to: str | None = None
     asked_to_take: bool = False
 
@@ -93,6 +96,10 @@ def _as_holder(sight: Sight) -> Decision:
     if target is not None and target in sight.cell.regions and target != sight.region:
         reason = f"Asked to hand {sight.cell.name} over to {target}."
         return Decision(Action.HAND_OVER, reason, target)
+    better = _where_clients_are_answered(sight)
+    if better is not None and not sight.patient:
+        reason = f"Clients get no answer in {sight.region}, and get one in {better}."
+        return Decision(Action.HAND_OVER, reason, better)
     if sight.turn is not None and not sight.patient and _is_over(sight, sight.turn):
         return Decision(Action.HAND_OVER, sight.turn.reason, sight.turn.region)
     return Decision(Action.HOLD, f"This region holds {sight.cell.name}.")
@@ -103,9 +110,20 @@ def _is_over(sight: Sight, turn: Turn) -> bool:
     during that turn keeps it until the next: an operator wanted it so, or the region was lost."""
     if turn.region == sight.region or turn.region not in sight.cell.regions:
         return False
-    if turn.region in sight.aside:
+    if turn.region in sight.aside or _is_given_up(sight, turn.region):
         return False
     return sight.gained is None or sight.gained < turn.since
+
+
+def _where_clients_are_answered(sight: Sight) -> str | None:
+    """The preferred region of the cell where they are, if they are not here."""
+    others = (name for name in sight.cell.regions if name in sight.reached - sight.aside)
+    return next(others, None) if sight.region not in sight.reached else None
+
+
+def _is_given_up(sight: Sight, region: str) -> bool:
+    """Whether clients are answered in another region of the cell, and not in this one."""
+    return region not in sight.reached and not sight.reached.isdisjoint(sight.cell.regions)
 
 
 def _as_candidate(sight: Sight) -> Decision:
@@ -128,7 +146,10 @@ def _as_candidate(sight: Sight) -> Decision:
         return Decision(Action.ACQUIRE, f"An operator asked {sight.region} to take {name}.")
     wait = max(PREFERENCE_SECONDS, PREFERENCE_TRIPS * sight.trip)
     preferred = sorted(sight.cell.regions, key=lambda region: region != _due(sight))
-    patience = wait * preferred.index(sight.region)
+    place = preferred.index(sight.region)
+    if len(preferred) > 1 and (sight.shaky or _is_given_up(sight, sight.region)):
+        place = len(preferred)  # all others first: it would only lose the lease again
+    patience = wait * place
     if sight.region in sight.aside and sight.open_for < patience + ASIDE_SECONDS:
         return Decision(Action.WAIT, f"{sight.region} is being worked on: others may take {name}.")
     if sight.open_for < patience:

@@ -30,7 +30,8 @@ from regions.topology import CellSpec
 TICK_SECONDS = 0.2
 KEEP_SECONDS = 0.05  # how often the keeper looks whether a renewal is due
 SUCCESSOR_TRIPS = 6  # whoever a cell was left to looks, proposes, and may have to propose again
-PATIENCE_SECONDS = 10.0  # after a hand-over by the timetable that failed
+PATIENCE_SECONDS = 10.0  # after a hand-over of its own accord that failed
+SHAKY_SECONDS = 30.0  # so long others have the first try, after the database here took no writes
 
 
 class Leader:
@@ -66,6 +67,7 @@ class Leader:
         self._open_since: dict[str, float] = {}
         self._tries: dict[str, int] = {}
         self._rests_until: dict[str, float] = {}
+        self._shaky_until: dict[str, float] = {}
         self._handing_over: set[str] = set()
         self._promotions = Promotions(region, around, journal, clock)
         self._background: set[asyncio.Task[None]] = set()
@@ -90,6 +92,8 @@ class Leader:
             renewed = await self._leases.renew(due)
         except (Unreachable, psycopg.Error) as error:
             self._journal.say("agent", f"Not renewed: PostgreSQL here does not answer: {error}")
+            for lease in due:
+                self._shaky_until[lease.cell] = self._clock() + SHAKY_SECONDS
             return
         for lease in due:
             name = lease.cell
@@ -152,6 +156,7 @@ class Leader:
                     acquire.append(spec)
                 case Action.STEP_DOWN:
                     self.held.pop(spec.name, None)
+                    self._shaky_until[spec.name] = self._clock() + SHAKY_SECONDS
                 case Action.HAND_OVER if spec.name not in self._handing_over:
                     asks = sight.hand_over_to is not None
                     request = requests[spec.name] if asks else None
@@ -235,7 +240,9 @@ class Leader:
     def _sight(self, spec: CellSpec, view: View, requests: Mapping[str, Request]) -> Sight:
         now = self._clock()
         name = spec.name
-        if view.open:
+        shaky = now < self._shaky_until.get(name, now)
+        # Its own lease is open to a region before it ends: one that is shaky lets it end first.
+        if view.open and not (shaky and view.holder == self._region):
             self._open_since.setdefault(name, now)
         else:
             self._open_since.pop(name, None)
@@ -259,6 +266,8 @@ class Leader:
             turn=self._turns.of(spec),
             gained=gained if timetable == spec.timetable else None,
             aside=view.aside,
+            reached=self._around.reached,
+            shaky=shaky,
             patient=now < self._patient_until.get(name, now),
             hand_over_to=asked.target if asked and asked.kind == "hand_over" else None,
             asked_to_take=bool(asked and asked.kind == "take" and asked.target == self._region),

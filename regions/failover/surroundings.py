@@ -30,6 +30,11 @@ class Replica(Protocol):
 class Surroundings(Protocol):
     """What leading needs of its region."""
 
+    @property
+    def reached(self) -> frozenset[str]:
+        """The regions where clients are answered; see `reach.py`."""
+        ...
+
     def leased(self) -> Iterable[CellSpec]: ...
     def replica(self, cell: str) -> Replica | None: ...
     async def server_clock(self) -> ServerClock:

@@ -34,12 +34,15 @@ MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 class World:
     """How far the regions are from each other, and how busy the machine is: each answer takes up
     to `load` seconds more. `backlog`: until when a region has not applied what has arrived there;
-    `received`: how much of the lost writer's log each has."""
+    `received`: how much of the lost writer's log each has; `ill`: whose database takes no writes,
+    whatever else it answers; `hidden`: whose web answers no client."""
 
     trip: float
     load: float
     chance: random.Random
     dead: set[str] = field(default_factory=set)
+    ill: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
     backlog: dict[str, float] = field(default_factory=dict)
     received: dict[str, int] = field(default_factory=dict)
     votes: dict[str, Vote] = field(default_factory=lambda: {name: Vote() for name in REGIONS})
@@ -117,8 +120,15 @@ class Place:
     cell: CellSpec = CELL
     gate: tuple[int, datetime] = (0, MONDAY)
     handing_over = False
-    writable = True
     leases: Leases = field(init=False)
+
+    @property
+    def writable(self) -> bool:
+        return self.name not in self.world.ill
+
+    @property
+    def reached(self) -> frozenset[str]:
+        return frozenset(REGIONS) - self.world.hidden
 
     def leased(self) -> list[CellSpec]:
         return [self.cell]
@@ -128,6 +138,8 @@ class Place:
 
     async def server_clock(self) -> ServerClock:
         await self.world.travel(self.name, self.name)
+        if not self.writable:
+            raise Unreachable(f"{self.name} has no room for a write.")
         return server_clock_of(MONDAY + timedelta(seconds=now()), now())
 
     async def hand_over(self, held: Held, target: str, renew: Renew, *, forced: bool) -> None:

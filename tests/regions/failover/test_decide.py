@@ -161,3 +161,46 @@ def test_the_newest_word_about_a_region_counts_whoever_missed_it(
     words: list[tuple[str, float, bool]],
 ) -> None:
     assert standing_aside(words) == {"b"}
+
+
+def test_a_writer_that_clients_do_not_reach_hands_over_to_one_that_they_do() -> None:
+    unseen = replace(IDLE, held=True, reached=frozenset({"eu-central"}))
+    decision = decide(unseen)
+    assert (decision.action, decision.target) == (Action.HAND_OVER, "eu-central")
+    assert decision.reason == "Clients get no answer in eu-west, and get one in eu-central."
+    assert decide(replace(unseen, patient=True)).action is Action.HOLD
+    assert decide(replace(unseen, aside=frozenset({"eu-central"}))).action is Action.HOLD
+    assert decide(replace(unseen, reached=frozenset())).action is Action.HOLD
+    assert decide(replace(unseen, reached=frozenset({"us-east"}))).action is Action.HOLD
+
+
+@given(
+    st.frozensets(st.sampled_from(["eu-west", "eu-central", "us-east"])),
+    st.sampled_from(EU.regions),
+    st.booleans(),
+)
+def test_no_two_regions_send_a_cell_to_each_other(
+    reached: frozenset[str], region: str, turn: bool
+) -> None:
+    """Whatever the timetable says, as long as both see the same."""
+    now = datetime(2026, 3, 2, tzinfo=UTC)
+    due = Turn(region, now, now + timedelta(hours=8), region) if turn else None
+    sight = replace(IDLE, held=True, reached=reached, turn=due)
+    moves = {
+        one: decide(replace(sight, region=one)).target
+        for one in EU.regions
+        if decide(replace(sight, region=one)).action is Action.HAND_OVER
+    }
+    assert len(moves) < 2
+
+
+def test_who_is_shaky_or_unseen_lets_all_others_try_first() -> None:
+    last = len(EU.regions) * PREFERENCE_SECONDS
+    for sight in (
+        replace(IDLE, shaky=True),
+        replace(IDLE, reached=frozenset({"eu-central"})),
+    ):
+        assert decide(replace(sight, open_for=last - 0.1)).action is Action.WAIT
+        assert decide(replace(sight, open_for=last)).action is Action.ACQUIRE
+    alone = replace(EU, regions=("eu-west",))
+    assert decide(replace(IDLE, cell=alone, shaky=True, open_for=0.0)).action is Action.ACQUIRE

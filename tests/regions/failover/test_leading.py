@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,40 @@ def test_the_sun_is_followed_and_a_missed_hand_over_is_caught_up(
     assert seen.most == 1
     for name, since, until in (("a", 15.0, 60.0), ("b", 95.0 if missed else 70.0, 100.0)):
         assert {who for at, who in seen.writers.items() if since < at < until} == {name}
+
+
+@given(
+    world=worlds,
+    ill=st.floats(TTL + 1.0, 8.0),
+    well=st.floats(0.5, 8.0),
+    whose=st.sampled_from(REGIONS[:2]),
+)
+@settings(max_examples=5, deadline=None)
+def test_a_flapping_region_loses_the_lease_once_and_does_not_take_it_back_and_forth(
+    folder: Path, world: World, ill: float, well: float, whose: str
+) -> None:
+    def flap(at: float) -> None:
+        world.ill = {whose} if at >= 15.0 and (at - 15.0) % (ill + well) < ill else set()
+
+    seen = watch(world, folder, 40.0, flap)
+    assert seen.most == 1
+    turns = [name for name, _ in groupby(seen.writers[at] for at in sorted(seen.writers))]
+    assert len(turns) <= 2
+    assert seen.longest_silence(11.0, STEP) <= TTL + 8 * (world.trip + 2 * world.load) + 2.0
+
+
+@given(world=worlds, whose=st.sampled_from([{"a"}, {"a", "b"}, {"a", "b", "c"}]))
+@settings(max_examples=6, deadline=None)
+def test_a_cell_is_handed_over_to_where_clients_are_answered_if_that_is_anywhere(
+    folder: Path, world: World, whose: set[str]
+) -> None:
+    def hide(at: float) -> None:
+        world.hidden = whose if at >= 15.0 else set()
+
+    seen = watch(world, folder, 25.0, hide)
+    assert seen.most == 1
+    before, last = (
+        seen.writers[max(at for at in seen.writers if at < end)] for end in (15.0, 99.0)
+    )
+    assert last not in whose or whose == set(REGIONS)
+    assert last == before or before in whose != set(REGIONS)
