@@ -25,6 +25,7 @@ from console.limits import views as limits
 from console.migrating import views as migrating
 from console.onboarding import views as onboarding
 from console.operations import views as operations
+from console.writers import views as writers
 from regions.models import Cell, Region
 from tenants.models import AuditEntry, Operation, Plan, Tenant
 from tenants.rollout.models import Rollout
@@ -80,6 +81,8 @@ class ConsoleSite(UnfoldAdminSite):
             "migration/<uuid:key>/": ("rollout", migrating.show),
             "migration/<uuid:key>/progress/": ("rollout_progress", migrating.progress),
             "cell/<slug:name>/live/": ("cell_live", places.cell_live),
+            "cell/<slug:name>/writer/": ("switchover", writers.switch_over),
+            "cell/<slug:name>/policy/": ("policy", writers.change_policy),
             "region/<slug:name>/live/": ("region_live", places.region_live),
             "region/<slug:name>/failover/": ("failover", failover.confirm),
         }

@@ -1,13 +1,14 @@
 """Background work that the console starts.
 
-Guarantees that a failover which was delivered twice is not done again once it has ended, and
-that its end is recorded: done with what was measured, or failed with the reason.
+Guarantees that work which was delivered twice is not done again once it has ended, and that its
+end is recorded: done with what was measured, or failed with the reason.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -18,8 +19,10 @@ from console.operations.recorder import Recorder, write_end
 from console.specs import topology
 from regions.current import deployment
 from regions.errors import RegionsError
-from regions.failover.operations import failover
+from regions.failover.operations import Progress, failover, switchover
 from tenants.databases import control_writer_alias
+from tenants.errors import TenantsError
+from tenants.lifecycle.set_policy import set_policy
 from tenants.models import Operation
 
 logger = logging.getLogger(__name__)
@@ -28,6 +31,42 @@ logger = logging.getLogger(__name__)
 @shared_task(name="console.tasks.failover_region")  # type: ignore[untyped-decorator]
 def failover_region(operation_id: str) -> None:
     """Move every writer out of the operation's region; the measured result goes into the row."""
+
+    def work(operation: Operation, alias: str, tell: Progress) -> dict[str, Any]:
+        region = operation.arguments["region"]
+        return failover(deployment(), topology(alias), region, actor=operation.actor, progress=tell)
+
+    _carry_out(operation_id, work)
+
+
+@shared_task(name="console.tasks.switch_over")  # type: ignore[untyped-decorator]
+def switch_over(operation_id: str) -> None:
+    """Move the writer of the operation's cell; the measured result goes into the row."""
+
+    def work(operation: Operation, alias: str, tell: Progress) -> dict[str, Any]:
+        cell, to = operation.arguments["cell"], operation.arguments["to"]
+        moved = switchover(
+            deployment(), topology(alias), cell, to, actor=operation.actor, progress=tell
+        )
+        return moved | {"cells": [moved]}
+
+    _carry_out(operation_id, work)
+
+
+@shared_task(name="console.tasks.change_policy")  # type: ignore[untyped-decorator]
+def change_policy(operation_id: str) -> None:
+    """Give the operation's cell another write policy."""
+
+    def work(operation: Operation, alias: str, tell: Progress) -> None:
+        wanted = {key: operation.arguments[key] for key in ("policy", "timetable")}
+        set_policy(operation.arguments["cell"], **wanted, actor=operation.actor, tell=tell)
+
+    _carry_out(operation_id, work)
+
+
+def _carry_out(
+    operation_id: str, work: Callable[[Operation, str, Progress], dict[str, Any] | None]
+) -> None:
     alias = control_writer_alias()
     operation = Operation.objects.using(alias).get(id=operation_id)
     if operation.state in (Operation.State.DONE, Operation.State.FAILED):
@@ -35,15 +74,9 @@ def failover_region(operation_id: str) -> None:
     try:
         with Recorder(operation_id) as recorder:
             recorder.step("Reading the map")
-            result = failover(
-                deployment(),
-                topology(alias),
-                operation.arguments["region"],
-                actor=operation.actor,
-                progress=recorder.step,
-            )
-    except (RegionsError, DatabaseError, psycopg.Error, OSError) as error:
-        logger.warning("failover of %s failed: %s", operation.slug, error)
+            result = work(operation, alias, recorder.step)
+    except (RegionsError, TenantsError, DatabaseError, psycopg.Error, OSError) as error:
+        logger.warning("%s of %s failed: %s", operation.verb, operation.slug, error)
         write_end(operation_id, state=Operation.State.FAILED, error=str(error))
         return
     write_end(
@@ -51,7 +84,7 @@ def failover_region(operation_id: str) -> None:
         state=Operation.State.DONE,
         step="Done",
         percent=100,
-        arguments=operation.arguments | {"result": _as_json(result)},
+        arguments=operation.arguments | ({"result": _as_json(result)} if result else {}),
     )
 
 

@@ -15,7 +15,13 @@ from regions.deployment import Deployment
 from regions.errors import NoWriter, SwitchoverFailed
 from regions.failover.ask import ask_holder, await_gate, request
 from regions.failover.draining import Drained, carry_out
-from regions.failover.plan import Plan, already_elsewhere, plan_failover, unlawful, writer_of
+from regions.failover.plan import (
+    Plan,
+    already_elsewhere,
+    plan_failover,
+    plan_switchover,
+    writer_of,
+)
 from regions.failover.probes import Probes
 from regions.replication.status import cell_status
 from regions.topology import CellSpec, Topology
@@ -65,18 +71,9 @@ def switchover(
 
     Raises UnknownCell, UnknownRegion, ResidencyDenied, NoWriter, SwitchoverFailed.
     """
-    spec = topology.cell(cell)
-    deployment.region(to)
-    if to not in spec.regions:
-        raise unlawful(spec, to)
-    if not spec.policy.leased:
-        raise SwitchoverFailed(f"{cell} is {spec.policy}: every region writes it.")
-    source = writer_of(deployment, spec)
-    if source is None:
-        raise NoWriter(f"{cell} has no writer now: use `region failover`, or wait for one.")
-    if source == to:
-        return _document(spec, source, to, 0.0, 0, 0.0, [f"{to} writes {cell} already."])
-    plan = Plan(spec, source, to, "asked for")
+    plan = plan_switchover(deployment, topology, cell, to)
+    if plan.source == to:
+        return _document(plan.spec, to, to, 0.0, 0, 0.0, [plan.reason])
     return _move(deployment, plan, forced=False, actor=actor, progress=progress)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
-from regions.errors import ResidencyDenied
+from regions.errors import NoWriter, ResidencyDenied, SwitchoverFailed
 from regions.failover.aside import aside_now
 from regions.topology import CellSpec, Topology, read_leases
 
@@ -73,6 +73,21 @@ def plan_failover(
         )
         plans.append(Plan(spec, source, target, reason))
     return plans
+
+
+def plan_switchover(deployment: Deployment, topology: Topology, cell: str, to: str) -> Plan:
+    """What a switchover would move. Raises UnknownCell, UnknownRegion, ResidencyDenied, NoWriter,
+    SwitchoverFailed."""
+    spec = topology.cell(cell)
+    deployment.region(to)
+    if to not in spec.regions:
+        raise unlawful(spec, to)
+    if not spec.policy.leased:
+        raise SwitchoverFailed(f"{cell} is {spec.policy}: every region writes it.")
+    source = writer_of(deployment, spec)
+    if source is None:
+        raise NoWriter(f"{cell} has no writer now: use `region failover`, or wait for one.")
+    return Plan(spec, source, to, f"{to} writes {cell} already." if source == to else "asked for")
 
 
 def already_elsewhere(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
@@ -17,10 +18,11 @@ from django.db import transaction
 from regions import cells, timetable
 from regions.current import deployment
 from regions.errors import InvalidTimetable, ReplicaDown
+from regions.failover.preview_policy import Change, preview_policy
 from regions.models import Cell
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from tenants import audit
-from tenants.databases import control_writer_alias
+from tenants.databases import control_writer_alias, leases
 from tenants.errors import InvalidRequest, PolicyPending
 from tenants.placement import parse_policy
 from tenants.seams import find_cell, spec_for
@@ -57,6 +59,11 @@ def set_policy(
         cell = Cell.objects.using(using).select_for_update().get(name=name)
         if cell.state != Cell.State.READY:
             raise InvalidRequest(f"Cell {name!r} is not ready yet.")
+        if (cell.policy, cell.timetable) != (before.policy.value, before.timetable):
+            raise InvalidRequest(
+                f"Somebody else has just made {name} {cell.policy}: look at it, and repeat the "
+                "command if you still want yours."
+            )
         if (cell.policy, cell.timetable) != (wanted.value, hours):
             tell(f"{name}: {cell.policy} → {wanted}")
             audit.record(
@@ -71,8 +78,24 @@ def set_policy(
             cell.policy, cell.timetable = wanted.value, hours
             cell.save(using=using, update_fields=["policy", "timetable"])
     tell(f"{name}: waiting for the agents of {', '.join(before.regions)}")
-    _await_in_force(spec_for(find_cell(name, using=using)))
+    _await_in_force(replace(before, policy=wanted, timetable=hours), using)
     return cell
+
+
+def preview(name: str, *, policy: str, timetable: str | None = None) -> Change:
+    """What `set_policy` would do; nothing is done. Raises UnknownCell, InvalidTimetable."""
+    spec = spec_for(find_cell(name))
+    wanted = parse_policy(policy)
+    hours = checked_timetable(wanted, timetable, spec.regions, known=spec.timetable)
+    lease = leases().get(name) if spec.policy.leased else None
+    return preview_policy(
+        spec,
+        lease.writer if lease else None,
+        wanted,
+        hours,
+        up=[region for region, gate in _gates(spec).items() if gate is not None],
+        now=datetime.now(UTC),
+    )
 
 
 def checked_timetable(
@@ -102,9 +125,12 @@ def _require_all(spec: CellSpec) -> None:
         )
 
 
-def _await_in_force(spec: CellSpec) -> None:
+def _await_in_force(spec: CellSpec, using: str) -> None:
     deadline = time.monotonic() + IN_FORCE_SECONDS
     while (pending := _pending(spec)) is not None:
+        now = find_cell(spec.name, using=using)
+        if (now.policy, now.timetable) != (spec.policy.value, spec.timetable):
+            raise PolicyPending(f"Somebody else has made {spec.name} {now.policy} since.")
         if time.monotonic() > deadline:
             raise PolicyPending(
                 f"{spec.name} is {spec.policy} now, but {pending} after {IN_FORCE_SECONDS:g} s: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from dataclasses import asdict
 from typing import Any
 
 from regions.cli import VerbCommand
@@ -31,16 +32,28 @@ class PolicyVerb(VerbCommand):
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("--to", required=True, choices=POLICIES)
         add_timetable(parser)
+        parser.add_argument("--dry-run", action="store_true", help="only say what it would mean")
 
     def do_policy(
-        self, name: str, to: str, timetable: str | None, **options: Any
+        self, name: str, to: str, timetable: str | None, dry_run: bool, **options: Any
     ) -> dict[str, Any]:
-        from tenants.lifecycle import set_policy
+        from tenants.lifecycle.set_policy import preview, set_policy
 
+        if dry_run:
+            change = preview(name, policy=to, timetable=timetable)
+            self.refusal = change.refused
+            return {"dry_run": True, **asdict(change)}
         set_policy(name, policy=to, timetable=timetable, actor=actor(), tell=self.progress)
         return cell_document(find_cell(name))
 
     def show_policy(self, document: dict[str, Any]) -> None:
+        if document.get("dry_run"):
+            writers, then = (", ".join(document[one]) or "nobody" for one in ("writers", "then"))
+            self.stdout.write(f"{document['cell']}: {document['was']} → {document['policy']}")
+            self.stdout.write(f"Written by {writers} → {then}. {document['reason']}")
+            if document["dark"]:
+                self.stdout.write(self.style.WARNING(document["dark"]))
+            return
         self.stdout.write(f"{document['name']} is {document['policy']}.")
         if document["turn"]:
             self.stdout.write(document["turn"]["reason"])

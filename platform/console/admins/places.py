@@ -57,6 +57,7 @@ class CellAdmin(ReadOnlyAdmin):
         context: dict[str, Any] = {
             "trail": audit_of("cell", object_id),
             "cell": look().cell(object_id),
+            "may_change": request.user.has_perm("regions.change_cell"),
         }
         answer: HttpResponse = super().change_view(
             request, object_id, form_url, context | (extra_context or {})

@@ -16,13 +16,20 @@ from celery import Task
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from console.tasks import failover_region
+from console.tasks import change_policy, failover_region, switch_over
 from tenants.models import Operation
 from tenants.tasks import provision_tenant
 
 PROVISION = "provision"
 FAILOVER = "failover"
-TASKS: Mapping[str, Task] = {PROVISION: provision_tenant, FAILOVER: failover_region}
+SWITCHOVER = "switchover"
+POLICY = "policy"
+TASKS: Mapping[str, Task] = {
+    PROVISION: provision_tenant,
+    FAILOVER: failover_region,
+    SWITCHOVER: switch_over,
+    POLICY: change_policy,
+}
 
 
 def start(

@@ -21,6 +21,8 @@ from tenants.models import Operation, Tenant
 RETRY_PERMISSIONS = {
     queue.PROVISION: "tenants.add_tenant",
     queue.FAILOVER: "regions.change_region",
+    queue.SWITCHOVER: "regions.change_cell",
+    queue.POLICY: "regions.change_cell",
 }
 
 
@@ -90,4 +92,8 @@ def _title(operation: Operation) -> str:
         return f"Onboarding {operation.slug}"
     if operation.verb == queue.FAILOVER:
         return f"Failing {operation.slug} over"
+    if operation.verb == queue.SWITCHOVER:
+        return f"Moving the writer of {operation.slug}"
+    if operation.verb == queue.POLICY:
+        return f"Write policy of {operation.slug}"
     return f"{operation.verb} {operation.slug}"

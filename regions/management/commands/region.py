@@ -13,7 +13,7 @@ from regions.deployment import Deployment
 from regions.failover import operations
 from regions.failover.aside import aside_now, stand_aside
 from regions.failover.draining import plan_evacuation, plan_failback
-from regions.failover.plan import Plan, answers, plan_failover
+from regions.failover.plan import Plan, answers, plan_failover, plan_switchover
 from regions.replication.status import cell_status
 from regions.topology import Topology, read_leases, read_topology
 
@@ -38,6 +38,7 @@ class Command(VerbCommand):
     def add_switchover(self, parser: ArgumentParser) -> None:
         parser.add_argument("cell")
         parser.add_argument("--to", metavar="REGION", required=True)
+        _dry_run(parser)
 
     def add_evacuate(self, parser: ArgumentParser) -> None:
         parser.add_argument("region", help="the region that stops writing")
@@ -107,8 +108,10 @@ class Command(VerbCommand):
             where, topology, region, to=to, actor=operator(), progress=self.progress
         )
 
-    def do_switchover(self, cell: str, to: str) -> dict[str, Any]:
+    def do_switchover(self, cell: str, to: str, dry_run: bool) -> dict[str, Any]:
         where, topology = world()
+        if dry_run:
+            return _preview([plan_switchover(where, topology, cell, to)])
         return operations.switchover(
             where, topology, cell, to, actor=operator(), progress=self.progress
         )

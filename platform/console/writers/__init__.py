@@ -1,0 +1,1 @@
+"""A cell's writer and its write policy from the console: preview, confirmation, result."""
