@@ -51,7 +51,7 @@ def run(bench: Bench) -> None:
         peers = {}
         for name, settings, of in (
             ("plain", "peer_plain", []),
-            # Its thousand schemas take a quarter of an hour.
+            # Its thousand schemas take two minutes.
             ("django_tenants", "peer_tenants", slugs),
         ):
             if any(bench.wants(key) for key in KEYS if f"_vs_{name}" in key):
