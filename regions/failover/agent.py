@@ -16,11 +16,12 @@ import psycopg
 
 from regions.deployment import AGENT_ROLE, CONTROL_CELL, CONTROL_DATABASE, Deployment
 from regions.errors import RegionsError
+from regions.failover.acceptors import Acceptor, PostgresAcceptor
 from regions.failover.ahead import ahead
 from regions.failover.handover import hand_over
 from regions.failover.journal import Journal
 from regions.failover.leading import Leader
-from regions.failover.lease import Acceptor, Held, Leases, PostgresAcceptor
+from regions.failover.lease import Held, Leases
 from regions.failover.lease_map import LeaseMap
 from regions.failover.link import Link
 from regions.failover.publish import Bell, Publisher

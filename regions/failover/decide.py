@@ -77,6 +77,19 @@ def rest(tries: int, took: float, chance: float) -> float:
     return chance * max(took, 0.1) * 2.0 ** min(tries, MOST_DOUBLINGS)
 
 
+def settled(
+    *, held: bool, writable: bool, vacant: bool, asked: bool, by_timetable: bool, cut_off: bool
+) -> bool:
+    """Whether `decide` can only say WAIT or HOLD, which need no act: nearly always and of nearly
+    every cell. So a thousand cells are looked at for little more than the price of one.
+
+    `vacant`: the lease may be open; `cut_off`: no client is known to be answered in this region.
+    """
+    if not held:
+        return not vacant
+    return writable and not (asked or by_timetable or cut_off)
+
+
 def decide(sight: Sight) -> Decision:
     """The next step for this cell."""
     if not sight.cell.policy.leased:

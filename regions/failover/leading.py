@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from regions.errors import RegionsError
-from regions.failover.decide import Action, Decision, Sight, decide, rest
+from regions.failover.decide import Action, Decision, Sight, decide, rest, settled
 from regions.failover.handover import RESERVED_SECONDS
 from regions.failover.journal import Request
 from regions.failover.lease import Held, Leases, View
@@ -25,7 +25,7 @@ from regions.failover.link import Unreachable
 from regions.failover.promoting import Promotions
 from regions.failover.surroundings import Log, Surroundings
 from regions.failover.turns import Turns, utc_now
-from regions.topology import CellSpec
+from regions.topology import CellSpec, WritePolicy
 
 TICK_SECONDS = 0.2
 KEEP_SECONDS = 0.05  # how often the keeper looks whether a renewal is due
@@ -62,6 +62,8 @@ class Leader:
         self._wall = wall
         self._turns = Turns(journal.say, wall)
         self._trip = 0.0
+        self._views: Mapping[str, View] = {}
+        self._held_then: set[str] = set()
         self._gained: dict[str, tuple[str, datetime]] = {}
         self._patient_until: dict[str, float] = {}
         self._open_since: dict[str, float] = {}
@@ -75,18 +77,17 @@ class Leader:
     async def run(self) -> None:
         await asyncio.gather(self._keep_forever(), self._lead_forever())
 
-    # -- keeping --------------------------------------------------------------------------------
-
     async def _keep_forever(self) -> None:
         while True:
             await self._keep()
             await asyncio.sleep(KEEP_SECONDS)
 
     async def _keep(self) -> None:
-        """Renew what a third of the time to live has passed of."""
-        due = [lease for lease in self.held.values() if self._due(lease)]
-        if not due:
+        """When a third of the time to live has passed of any lease, renew all: in one round."""
+        before = self._clock() - self._ttl / 3
+        if not any(lease.asked <= before for lease in self.held.values()):
             return
+        due = [lease for lease in self.held.values() if self._may_renew(lease)]
         try:
             server_clock = await self._around.server_clock()
             renewed = await self._leases.renew(due)
@@ -106,10 +107,9 @@ class Leader:
                     opened = replica.open_gate(lease.epoch, until)
                     self._spawn(self._journal.attempt(name, opened))
 
-    def _due(self, lease: Held) -> bool:
+    def _may_renew(self, lease: Held) -> bool:
         replica = self._around.replica(lease.cell)
-        usable = replica is not None and replica.writable and not replica.handing_over
-        return usable and self._clock() - lease.asked >= self._ttl / 3
+        return replica is not None and replica.writable and not replica.handing_over
 
     def _drop_ended(self) -> None:
         """Forget leases that have ended by this process' clock; their gates ended before."""
@@ -119,8 +119,6 @@ class Leader:
             self._journal.say(
                 name, f"{self._region} lost the lease on {name}: it was not renewed in time."
             )
-
-    # -- looking, deciding, acting ----------------------------------------------------------------
 
     async def _lead_forever(self) -> None:
         while True:
@@ -141,12 +139,20 @@ class Leader:
         views = await self._leases.observe([spec.name for spec in leased])
         self._trip = self._clock() - asked
         self._drop_ended()
-        self._map.remember(views, self._leases.majority, self.held)
-        for name, view in views.items():
-            if view.answered >= self._leases.majority:
-                self._promotions.saw(name, view.holder)
+        if views is not self._views or self.held.keys() != self._held_then:
+            self._remember(views)
         acquire: list[CellSpec] = []
+        cut_off = self._region not in self._around.reached
         for spec in leased:
+            if settled(
+                held=spec.name in self.held,
+                writable=self._writable(spec.name),
+                vacant=views[spec.name].open,
+                asked=spec.name in requests,
+                by_timetable=spec.policy is WritePolicy.FOLLOW_THE_SUN,
+                cut_off=cut_off,
+            ):
+                continue
             sight = self._sight(spec, views[spec.name], requests)
             decision = decide(sight)
             if decision.action not in (Action.WAIT, Action.HOLD):
@@ -164,6 +170,17 @@ class Leader:
                     self._spawn(self._hand_over(spec.name, target, request))
         await self._acquire(acquire, views, requests)
         self._map.publish()
+
+    def _remember(self, views: Mapping[str, View]) -> None:
+        """What the acceptors say now and did not say at the last turn."""
+        self._views, self._held_then = views, set(self.held)
+        self._map.remember(views, self._leases.majority, self.held)
+        for name, view in views.items():
+            if view.answered >= self._leases.majority:
+                self._promotions.saw(name, view.holder)
+            if not view.open:
+                self._open_since.pop(name, None)
+                self._tries.pop(name, None)
 
     async def _let_go(self, leased: set[str]) -> None:
         """Of what every region writes from now on."""
@@ -237,6 +254,10 @@ class Leader:
             await self._journal.settle(request.id, outcome)
         await self._journal.event(name, Decision(Action.HAND_OVER, f"To {target}: {outcome}"))
 
+    def _writable(self, cell: str) -> bool:
+        replica = self._around.replica(cell)
+        return replica is not None and replica.writable
+
     def _sight(self, spec: CellSpec, view: View, requests: Mapping[str, Request]) -> Sight:
         now = self._clock()
         name = spec.name
@@ -251,11 +272,10 @@ class Leader:
         asked = requests.get(name)
         # A new timetable is in force at once, whoever got the lease how under the old one.
         timetable, gained = self._gained.get(name, ("", None))
-        replica = self._around.replica(name)
         return Sight(
             cell=spec,
             region=self._region,
-            writable=replica is not None and replica.writable,
+            writable=self._writable(name),
             held=name in self.held,
             holder=view.holder,
             open_for=None if since is None else now - since,

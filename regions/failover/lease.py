@@ -18,31 +18,17 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 
-from regions.failover.link import Link, Unreachable
+from regions.failover.acceptors import Accepted, Acceptor
+from regions.failover.link import Unreachable
 
 T = TypeVar("T")
 
 DRIFT = 0.1
 STRAGGLERS = 0.05  # seconds that a majority waits for the rest
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What one acceptor says about one cell's lease. `live`: it has not ended by its clock.
-    `words`: when which region was said to stand aside, or not to any more."""
-
-    cell: str
-    promised: int
-    holder: str | None
-    epoch: int
-    live: bool
-    successor: str | None = None
-    reserved: bool = False
-    words: Sequence[tuple[str, float, bool]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,69 +56,6 @@ class View:
     aside: frozenset[str] = frozenset()
 
 
-class Acceptor(Protocol):
-    """One failure domain's vote. Every call may raise Unreachable."""
-
-    async def state(self, cells: Sequence[str]) -> list[Accepted]: ...
-
-    async def prepare(self, ballots: Mapping[str, int]) -> dict[str, tuple[bool, Accepted]]: ...
-
-    async def accept(
-        self, proposals: Mapping[str, tuple[int, int]], holder: str, ttl: float
-    ) -> set[str]: ...
-
-    async def release(
-        self, cell: str, holder: str, epoch: int, successor: str | None, reserved: float
-    ) -> None: ...
-
-
-class PostgresAcceptor:
-    """An acceptor in a region's control database; see `replication/sql/lease.sql`. Votes have a
-    link of their own: what looks must not keep a renewal waiting."""
-
-    def __init__(self, look: Link, vote: Link) -> None:
-        self._look = look
-        self._vote = vote
-
-    async def state(self, cells: Sequence[str]) -> list[Accepted]:
-        self._vote.warm()
-        rows = await self._look.fetch(
-            "SELECT cell, promised, holder, epoch, live, successor, reserved,"
-            " (SELECT coalesce(jsonb_agg(jsonb_build_array(region, extract(epoch FROM at), aside)),"
-            " '[]') FROM lease.aside) FROM lease.state(%s::text[])",
-            (list(cells),),
-        )
-        return [Accepted(*row) for row in rows]
-
-    async def prepare(self, ballots: Mapping[str, int]) -> dict[str, tuple[bool, Accepted]]:
-        rows = await self._vote.fetch(
-            "SELECT cell, granted, promised, holder, epoch, live"
-            " FROM lease.prepare(%s::text[], %s::bigint[])",
-            (list(ballots), list(ballots.values())),
-        )
-        return {cell: (granted, Accepted(cell, *rest)) for cell, granted, *rest in rows}
-
-    async def accept(
-        self, proposals: Mapping[str, tuple[int, int]], holder: str, ttl: float
-    ) -> set[str]:
-        ballots = [ballot for ballot, _ in proposals.values()]
-        epochs = [epoch for _, epoch in proposals.values()]
-        rows = await self._vote.fetch(
-            "SELECT cell FROM lease.accept(%s::text[], %s::bigint[], %s::bigint[], %s,"
-            " make_interval(secs => %s))",
-            (list(proposals), ballots, epochs, holder, ttl),
-        )
-        return {row[0] for row in rows}
-
-    async def release(
-        self, cell: str, holder: str, epoch: int, successor: str | None, reserved: float
-    ) -> None:
-        await self._vote.fetch(
-            "SELECT lease.release(%s, %s, %s, %s, make_interval(secs => %s))",
-            (cell, holder, epoch, successor, reserved),
-        )
-
-
 class Leases:
     """The proposer of one region: reads, acquires, renews and releases, many cells at once."""
 
@@ -149,6 +72,8 @@ class Leases:
         self._acceptors = acceptors
         self._ttl = ttl
         self._clock, self._round = clock, 0
+        self._seen: list[Sequence[Accepted]] = []  # kept: what is alive has an identity of its own
+        self._views: dict[str, View] = {}
         self._let_go: dict[str, int] = {}  # epochs: a renewal under way must not undo it
 
     @property
@@ -156,14 +81,21 @@ class Leases:
         return len(self._acceptors) // 2 + 1
 
     async def observe(self, cells: Sequence[str]) -> dict[str, View]:
-        """Each cell's lease, from the acceptors that answer."""
-        answers = await self._ask(lambda acceptor: acceptor.state(cells))
+        """Each cell's lease, from the acceptors that answer; the same object as last time if all
+        that they say is what they said then."""
+        answers = await self._ask(lambda acceptor: acceptor.state())
+        same = {id(answer) for answer in answers} == {id(answer) for answer in self._seen}
+        if same and self._views.keys() == set(cells):
+            return self._views
         by_cell: dict[str, list[Accepted]] = {cell: [] for cell in cells}
         for answer in answers:
             self._learn(accepted.promised for accepted in answer)
             for accepted in answer:
-                by_cell[accepted.cell].append(accepted)
-        return {cell: self._view(seen, len(answers)) for cell, seen in by_cell.items()}
+                if accepted.cell in by_cell:
+                    by_cell[accepted.cell].append(accepted)
+        self._seen = answers
+        self._views = {cell: self._view(seen, len(answers)) for cell, seen in by_cell.items()}
+        return self._views
 
     async def acquire(self, cells: Sequence[str]) -> dict[str, Held]:
         """Try to get these cells' leases; returns those that were got."""

@@ -17,7 +17,7 @@ class LeaseMap:
         self._file = folder / "leases.json"
         self._region = region
         self._writers: dict[str, dict[str, Any]] = {}
-        self._published = ""
+        self._changed = True
 
     def remember(self, views: Mapping[str, View], majority: int, held: Container[str]) -> None:
         """What a majority said; a cell that is held here is not without a writer."""
@@ -32,11 +32,12 @@ class LeaseMap:
     def writes(self, name: str, writer: str | None, epoch: int) -> None:
         known = self._writers.get(name)
         if known is None or epoch >= known["epoch"]:
-            self._writers[name] = {"writer": writer, "epoch": epoch}
+            new = {"writer": writer, "epoch": epoch}
+            self._changed = self._changed or new != known
+            self._writers[name] = new
 
     def publish(self) -> None:
         """Write the file if anything has changed."""
-        document = {"region": self._region, "cells": self._writers}
-        if self._published != repr(document):
-            self._published = repr(document)
-            publish_document(self._file, document)
+        if self._changed:
+            publish_document(self._file, {"region": self._region, "cells": self._writers})
+            self._changed = False

@@ -105,8 +105,10 @@ class Link:
             connection.pgconn.finish()
 
     async def close(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
+        opening, self._opening = self._opening, None
+        opened = opening is not None and not opening.cancel() and not opening.cancelled()
+        if opening is not None and opened and not opening.exception():
+            self._connection = opening.result()  # for a call that has not come
         if self._connection is not None:
             await self._connection.close()
             self._connection = None

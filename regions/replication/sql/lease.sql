@@ -55,14 +55,31 @@ BEGIN
     END IF;
 END $$;
 
-CREATE OR REPLACE FUNCTION lease.state(wanted text[] DEFAULT NULL)
-RETURNS TABLE (cell text, promised bigint, ballot bigint, holder text, epoch bigint, live boolean,
-               successor text, reserved boolean)
+-- Everything that this acceptor knows, and a mark of it; to who has that mark already, only the mark:
+-- many cells are looked at often, and change seldom. One moment decides what has ended.
+DROP FUNCTION IF EXISTS lease.state(text[]);
+CREATE OR REPLACE FUNCTION lease.look(known text)
+RETURNS TABLE (mark text, leases jsonb, words jsonb)
 LANGUAGE sql AS $$
     SELECT lease.require_memory();
-    SELECT cell, promised, ballot, holder, epoch, expires_at > clock_timestamp(), successor,
-           reserved_until > clock_timestamp()
-      FROM lease.acceptor WHERE wanted IS NULL OR cell = ANY (wanted)
+    WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at),
+    seen AS MATERIALIZED (
+        SELECT cell, promised, holder, epoch, expires_at > at AS live, successor,
+               reserved_until > at AS reserved
+          FROM lease.acceptor, moment),
+    marked AS MATERIALIZED (
+        SELECT concat_ws(' ', (SELECT sum(hash_record_extended(seen, 0)) FROM seen),
+                         (SELECT sum(hash_record_extended(w, 0)) FROM lease.aside w)) AS mark)
+    SELECT mark,
+           CASE WHEN mark IS DISTINCT FROM known THEN (
+               SELECT coalesce(jsonb_agg(jsonb_build_array(
+                          cell, promised, holder, epoch, live, successor, reserved)), '[]')
+                 FROM seen) END,
+           CASE WHEN mark IS DISTINCT FROM known THEN (
+               SELECT coalesce(jsonb_agg(jsonb_build_array(
+                          region, extract(epoch FROM at), aside)), '[]')
+                 FROM lease.aside) END
+      FROM marked
 $$;
 
 -- Phase 1, for many cells in one message: promise, and tell what was accepted before.
@@ -70,11 +87,13 @@ CREATE OR REPLACE FUNCTION lease.prepare(cells text[], ballots bigint[])
 RETURNS TABLE (cell text, granted boolean, promised bigint, holder text, epoch bigint, live boolean)
 LANGUAGE sql AS $$
     SELECT lease.require_memory();
-    INSERT INTO lease.acceptor AS a (cell, promised)
-    SELECT c, b FROM unnest(cells, ballots) AS u(c, b) ORDER BY c
-    ON CONFLICT (cell) DO UPDATE SET promised = greatest(a.promised, EXCLUDED.promised)
-    RETURNING a.cell, a.promised = ballots[array_position(cells, a.cell)], a.promised, a.holder,
-              a.epoch, a.expires_at > clock_timestamp()
+    WITH asked AS MATERIALIZED (SELECT c, b FROM unnest(cells, ballots) AS u(c, b)),
+    told AS (
+        INSERT INTO lease.acceptor AS a (cell, promised) SELECT c, b FROM asked ORDER BY c
+        ON CONFLICT (cell) DO UPDATE SET promised = greatest(a.promised, EXCLUDED.promised)
+        RETURNING a.cell, a.promised, a.holder, a.epoch, a.expires_at > clock_timestamp() AS live)
+    SELECT told.cell, told.promised = asked.b, told.promised, told.holder, told.epoch, told.live
+      FROM told JOIN asked ON asked.c = told.cell
 $$;
 
 -- Phase 2, and renewal: accept unless a higher ballot was promised since.

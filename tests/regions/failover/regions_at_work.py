@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+from regions.failover.acceptors import Accepted
 from regions.failover.decide import Decision
 from regions.failover.journal import Request
 from regions.failover.leading import Leader
-from regions.failover.lease import Accepted, Held, Leases
+from regions.failover.lease import Held, Leases
 from regions.failover.lease_map import LeaseMap
 from regions.failover.link import Connection, Link, Unreachable
 from regions.failover.surroundings import Renew, ServerClock, server_clock_of
@@ -90,7 +91,7 @@ class Far:
 
         return await (link or self.vote).use(there_and_back)
 
-    async def state(self, cells: Sequence[str]) -> list[Accepted]:
+    async def state(self) -> list[Accepted]:
         self.vote.warm()
         return [await self._call(lambda vote, at: vote.said(CELL.name, at), self.look)]
 

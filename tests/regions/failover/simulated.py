@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from regions.failover.lease import Accepted
+from regions.failover.acceptors import Accepted
 
 T = TypeVar("T")
 

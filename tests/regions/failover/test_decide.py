@@ -8,7 +8,15 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regions.failover.decide import ASIDE_SECONDS, PREFERENCE_SECONDS, Action, Sight, decide, rest
+from regions.failover.decide import (
+    ASIDE_SECONDS,
+    PREFERENCE_SECONDS,
+    Action,
+    Sight,
+    decide,
+    rest,
+    settled,
+)
 from regions.failover.lease import standing_aside
 from regions.timetable import Turn
 from regions.topology import CellSpec, TenancyMode, WritePolicy
@@ -154,6 +162,41 @@ def test_a_region_that_is_worked_on_leaves_leases_to_others_as_long_as_there_are
 
 def test_nobody_hands_over_to_a_region_that_is_worked_on_because_it_is_its_turn() -> None:
     assert decide(replace(OVER, aside=frozenset({"eu-central"}))).action is Action.HOLD
+
+
+@given(
+    sight=st.builds(
+        Sight,
+        cell=st.sampled_from([EU, SUN, replace(EU, policy=WritePolicy.ACTIVE_ACTIVE)]),
+        region=st.sampled_from(["eu-west", "eu-central", "us-east"]),
+        writable=st.booleans(),
+        held=st.booleans(),
+        holder=st.sampled_from([None, "eu-west", "eu-central"]),
+        open_for=st.sampled_from([None, 0.0, 60.0]),
+        resting=st.sampled_from([0.0, 1.0]),
+        quorum=st.booleans(),
+        successor=st.sampled_from([None, "eu-west", "eu-central"]),
+        turn=st.sampled_from([None, TURN]),
+        patient=st.booleans(),
+        aside=st.sampled_from([frozenset(), frozenset({"eu-west"})]),
+        reached=st.sampled_from([frozenset(), frozenset({"eu-west"}), frozenset({"eu-central"})]),
+        shaky=st.booleans(),
+        hand_over_to=st.sampled_from([None, "eu-central"]),
+        asked_to_take=st.booleans(),
+    )
+)
+def test_of_a_cell_that_is_passed_over_nothing_would_have_been_decided(sight: Sight) -> None:
+    follows = sight.cell.policy is WritePolicy.FOLLOW_THE_SUN
+    sight = sight if follows else replace(sight, turn=None)
+    if settled(
+        held=sight.held,
+        writable=sight.writable,
+        vacant=sight.open_for is not None,
+        asked=sight.hand_over_to is not None or sight.asked_to_take,
+        by_timetable=follows,
+        cut_off=sight.region not in sight.reached,
+    ):
+        assert decide(sight).action in (Action.WAIT, Action.HOLD)
 
 
 @given(st.permutations([("a", 1.0, True), ("a", 2.0, False), ("b", 5.0, True), ("b", 3.0, False)]))

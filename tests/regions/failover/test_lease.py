@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from regions.failover.lease import Accepted, Held, Leases
+from regions.failover.acceptors import Accepted
+from regions.failover.lease import Held, Leases
 from regions.failover.link import Unreachable
 from tests.regions.failover.simulated import Vote
 
@@ -47,7 +48,7 @@ class Seen:
         if (self.proposer, self.name) in self.world.cut:
             raise Unreachable("cut")
 
-    async def state(self, cells: Sequence[str]) -> list[Accepted]:
+    async def state(self) -> list[Accepted]:
         await self.world.on_the_way()
         self._answer()
         return [self.vote.said(CELL, self.world.now)]

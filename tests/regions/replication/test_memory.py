@@ -17,7 +17,7 @@ CREATE TABLE public.owned (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, t
 INSERT INTO fabric.relation (rel, key, columns) VALUES ('public.owned', '{id}', '{id,tenant_id}')
 """
 VOTES = (
-    "SELECT * FROM lease.state(ARRAY['c'])",
+    "SELECT * FROM lease.look(NULL)",
     "SELECT * FROM lease.prepare(ARRAY['c'], ARRAY[1::bigint])",
     "SELECT * FROM lease.accept(ARRAY['c'], ARRAY[1::bigint], ARRAY[1::bigint], 'de', '3 s')",
 )

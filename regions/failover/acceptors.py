@@ -1,0 +1,90 @@
+"""Who grants leases: each acceptor is one failure domain's vote in PaxosLease (`lease.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from regions.failover.link import Link
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What one acceptor says about one cell's lease. `live`: it has not ended by its clock.
+    `words`: when which region was said to stand aside, or not to any more."""
+
+    cell: str
+    promised: int
+    holder: str | None
+    epoch: int
+    live: bool
+    successor: str | None = None
+    reserved: bool = False
+    words: Sequence[tuple[str, float, bool]] = ()
+
+
+class Acceptor(Protocol):
+    """One failure domain's vote. Every call may raise Unreachable."""
+
+    async def state(self) -> Sequence[Accepted]:
+        """Of all cells that it knows; the same object as last time if nothing has changed."""
+        ...
+
+    async def prepare(self, ballots: Mapping[str, int]) -> dict[str, tuple[bool, Accepted]]: ...
+
+    async def accept(
+        self, proposals: Mapping[str, tuple[int, int]], holder: str, ttl: float
+    ) -> set[str]: ...
+
+    async def release(
+        self, cell: str, holder: str, epoch: int, successor: str | None, reserved: float
+    ) -> None: ...
+
+
+class PostgresAcceptor:
+    """An acceptor in a region's control database; see `replication/sql/lease.sql`. Votes have a
+    link of their own: what looks must not keep a renewal waiting."""
+
+    def __init__(self, look: Link, vote: Link) -> None:
+        self._look = look
+        self._vote = vote
+        self._mark: str | None = None
+        self._known: list[Accepted] = []
+
+    async def state(self) -> Sequence[Accepted]:
+        self._vote.warm()
+        ((mark, leases, words),) = await self._look.fetch(
+            "SELECT mark, leases, words FROM lease.look(%s)", (self._mark,)
+        )
+        if leases is not None:
+            self._mark, self._known = mark, [Accepted(*(*lease, words)) for lease in leases]
+        return self._known
+
+    async def prepare(self, ballots: Mapping[str, int]) -> dict[str, tuple[bool, Accepted]]:
+        rows = await self._vote.fetch(
+            "SELECT cell, granted, promised, holder, epoch, live"
+            " FROM lease.prepare(%s::text[], %s::bigint[])",
+            (list(ballots), list(ballots.values())),
+        )
+        return {cell: (granted, Accepted(cell, *rest)) for cell, granted, *rest in rows}
+
+    async def accept(
+        self, proposals: Mapping[str, tuple[int, int]], holder: str, ttl: float
+    ) -> set[str]:
+        ballots = [ballot for ballot, _ in proposals.values()]
+        epochs = [epoch for _, epoch in proposals.values()]
+        rows = await self._vote.fetch(
+            "SELECT cell FROM lease.accept(%s::text[], %s::bigint[], %s::bigint[], %s,"
+            " make_interval(secs => %s))",
+            (list(proposals), ballots, epochs, holder, ttl),
+        )
+        return {row[0] for row in rows}
+
+    async def release(
+        self, cell: str, holder: str, epoch: int, successor: str | None, reserved: float
+    ) -> None:
+        await self._vote.fetch(
+            "SELECT lease.release(%s, %s, %s, %s, make_interval(secs => %s))",
+            (cell, holder, epoch, successor, reserved),
+        )

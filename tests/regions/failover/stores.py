@@ -1,0 +1,71 @@
+"""Real acceptors of leases, one store after the other behind the same protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from regions import cells
+from regions.deployment import AGENT_ROLE, Deployment
+from regions.failover.acceptors import Acceptor, PostgresAcceptor
+from regions.failover.lease import Leases
+from regions.failover.link import Link
+from regions.replication import install
+from regions.topology import CellSpec, TenancyMode, WritePolicy
+
+Closing = list[Callable[[], Awaitable[None]]]
+
+
+@dataclass
+class Store:
+    """`ways(proposer, ttl, closing)`: one proposer's to the acceptors."""
+
+    ways: Callable[[str, float, Closing], Mapping[str, Acceptor]]
+
+    def run(self, test: Callable[..., Coroutine[Any, Any, None]], ttl: float) -> None:
+        """The test, with the proposers of regions `a` and `b`."""
+
+        async def run() -> None:
+            closing: Closing = []
+            try:
+                await test(
+                    *(
+                        Leases(name, node, self.ways(name, ttl, closing), ttl)
+                        for node, name in enumerate("ab", 1)
+                    )
+                )
+            finally:
+                for close in closing:
+                    await close()
+
+        asyncio.run(run())
+
+
+@contextmanager
+def in_postgres(deployment: Deployment) -> Iterator[Store]:
+    """An acceptor in each region's PostgreSQL."""
+    spec = CellSpec(
+        "acceptors", TenancyMode.DEDICATED, WritePolicy.ACTIVE_PASSIVE, tuple(deployment.regions)
+    )
+    for name in spec.regions:
+        cells.prepare_region(deployment, name)
+    cells.create_databases(deployment, spec)
+    for name in spec.regions:
+        with cells.administrator(deployment, name, spec.database) as admin:
+            install.become_owner(admin)
+            install.install_leases(admin)
+
+    def ways(proposer: str, ttl: float, closing: Closing) -> dict[str, Acceptor]:
+        found: dict[str, Acceptor] = {}
+        for name in spec.regions:
+            dsn = deployment.dsn(name, spec.database, AGENT_ROLE)
+            look, vote = (Link(f"acceptor in {name}", dsn, timeout=30) for _ in range(2))
+            closing += [look.close, vote.close]
+            found[name] = PostgresAcceptor(look, vote)
+        return found
+
+    yield Store(ways)
+    cells.drop_databases(deployment, spec)
