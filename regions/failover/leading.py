@@ -85,7 +85,8 @@ class Leader:
     async def _keep(self) -> None:
         """When a third of the time to live has passed of any lease, renew all: in one round."""
         before = self._clock() - self._ttl / 3
-        if not any(lease.asked <= before for lease in self.held.values()):
+        old = [lease for lease in self.held.values() if lease.asked <= before]
+        if not any(map(self._may_renew, old)):
             return
         due = [lease for lease in self.held.values() if self._may_renew(lease)]
         try:
