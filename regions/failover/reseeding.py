@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 import psycopg
@@ -28,6 +29,7 @@ log = logging.getLogger("meridian.replica")
 
 LOOK_SECONDS = 10.0
 RETRY_SECONDS = 60.0  # comparing a whole cell is not for nothing
+PATIENCE_SECONDS = 10.0  # whoever is further behind than that is waited for at the next look
 SILENT = "5 s"  # peers beat once a second: whom we hear keeps his log for us
 SIGHTINGS = 2  # a cell that is being taken apart is without slots for a moment
 
@@ -62,6 +64,7 @@ class Reseeder:
         self._link = link
         self._tell = tell
         self._seen: dict[str, int] = {}
+        self._again = 0.0
         self._peers = {
             name: Link(
                 f"{spec.name} in {name}",
@@ -73,13 +76,10 @@ class Reseeder:
         }
 
     async def run(self) -> None:
-        pause = LOOK_SECONDS
         while self._peers:
-            await asyncio.sleep(pause)
-            pause = RETRY_SECONDS
+            await asyncio.sleep(LOOK_SECONDS)
             try:
-                if await self._look():
-                    pause = LOOK_SECONDS
+                await self._look()
             except (Unreachable, RegionsError, psycopg.Error, OSError) as error:
                 log.warning("%s: not seeded again: %s", self._spec.name, error)
 
@@ -87,11 +87,12 @@ class Reseeder:
         for peer in self._peers.values():
             await peer.close()
 
-    async def _look(self) -> bool:
-        """False: there is a gap that could not be closed."""
+    async def _look(self) -> None:
+        """Everything is linked again before anything is compared: that takes all of the links, and
+        another may have been lost meanwhile."""
         ((barred, gaps, heard),) = await self._link.fetch(_HERE, (SILENT,))
         if barred:
-            return True
+            return
         for name in self._peers:
             if name not in heard and await self._is_lost(name):
                 await self._say(f"{name} did not keep its log for {self._region} long enough.")
@@ -99,23 +100,25 @@ class Reseeder:
                 gaps.append(name)
             elif name in gaps:
                 await asyncio.to_thread(self._subscribe, name)
-        if gaps:
+        silent = self._peers.keys() - {*heard, *gaps}
+        if gaps and not silent and time.monotonic() >= self._again:
             verdict = await verify(
                 self._deployment,
                 self._spec,
                 repair=True,
                 by=f"reseed:{self._region}",
+                patience=PATIENCE_SECONDS,
                 seen_from=self._region,
             )
             if verdict.refusal:
+                self._again = time.monotonic() + RETRY_SECONDS
                 log.error("%s", verdict.refusal)
-                return False
+                return
             await self._link.fetch(CLOSE_GAPS, (gaps,))
             await self._say(
                 f"{self._region} has again what {', '.join(sorted(set(gaps)))} wrote:"
                 f" {verdict.repaired} rows were brought over."
             )
-        return True
 
     async def _is_lost(self, peer: str) -> bool:
         """Whether it was so at some looks in a row. A peer that is not there is asked again."""

@@ -76,6 +76,8 @@ async def collect(
         await _require_fitness(sessions)
         parked = await everywhere(sessions, lambda s: s.fetch(_PARKED))
         held = [key for rows in parked.values() for (key,) in rows]
+        # Before any goes: whoever compares replicas takes no notice of those any more.
+        await everywhere(sessions, lambda s: s.execute(_NOTE, (horizon,)))
         gone = await everywhere(sessions, lambda s: _collect(s, horizon, held))
     return Collected(horizon, gone)
 
@@ -107,7 +109,6 @@ async def _collect(session: Session, horizon: int, held: list[str]) -> int:
         done = (await session.execute(_COLLECT, (horizon, held, TOGETHER))).rowcount
         gone += done
         if done < TOGETHER:
-            await session.execute(_NOTE, (horizon,))
             return gone
 
 

@@ -78,11 +78,13 @@ def _run(
     workloads = [WORKLOADS[name] for name in scenario.workloads]
     seeds = [statement for workload in workloads for statement in workload.seed]
     seconds = chosen.seconds if not scenario.control else min(chosen.seconds, scenario.seconds)
-    schedule = faults(seed, seconds, world.regions, scenario.kinds, scenario.pause)
+    schedule = faults(
+        seed, seconds, world.regions, scenario.kinds, scenario.pause, scenario.lasting
+    )
     ground: Any = (
         Control(world, seeds, row_lww=scenario.control == "row_lww")
         if scenario.control
-        else Arena(world, f"arena-{number}", seeds)
+        else Arena(world, f"arena-{number}", seeds, over=scenario.over)
     )
     with closing(_Ends(ground)):
         for fault in schedule:

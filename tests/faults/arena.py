@@ -6,6 +6,7 @@ and the tenant's signed context.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,11 @@ from django.db import DatabaseError, connections, transaction
 from psycopg import sql
 
 from regions.deployment import ADMIN_ROLE
+from regions.errors import RegionsError
+from regions.replication.budget import Budget, Over
+from regions.replication.declared import set_budget
 from regions.replication.housekeeping import BEAT
+from regions.replication.verify import verify
 from tenants.context import tenant_scope
 from tenants.databases import cell_alias
 from tenants.errors import TenantsError
@@ -34,6 +39,7 @@ T = TypeVar("T")
 CATCH_UP_SECONDS = 60.0
 GAP_SECONDS = 150.0  # two looks, a comparison, and a second one if the first was disturbed
 CARDS = 20
+LITTLE = 400_000
 
 
 class FabricDoor:
@@ -65,11 +71,12 @@ class FabricDoor:
 
 
 class Arena:
-    """One run's cell. `seed` statements have been carried out, and everybody has heard of them."""
+    """One run's cell. `seed` statements have been carried out, and everybody has heard of them.
+    `over`: what happens beyond a log budget of LITTLE bytes."""
 
     name = "the fabric"
 
-    def __init__(self, world: World, cell: str, seed: Sequence[str]) -> None:
+    def __init__(self, world: World, cell: str, seed: Sequence[str], *, over: str = "") -> None:
         self.world = world
         for agent in world.agents.values():
             agent.start()
@@ -84,6 +91,8 @@ class Arena:
                 cursor.execute(statement)
         if stalls := self.quiesce():
             raise TimeoutError(f"The agents do not work: {'; '.join(stalls)}")
+        if over:
+            set_budget(world.deployment, self.spec, Budget(LITTLE, Over(over)))
 
     @property
     def database(self) -> str:
@@ -117,7 +126,16 @@ class Arena:
                 wait_for("references", lambda: not any(map(_dangles, sessions.values())), 60.0)
             except TimeoutError as late:
                 stalls.append(f"not as it should be by now: {late}")
-        return stalls
+        return stalls or self._verified()
+
+    def _verified(self) -> list[str]:
+        """What the fabric's own comparison says, which looks at tombstones, too."""
+        try:
+            verdict = asyncio.run(verify(self.world.deployment, self.spec))
+        except RegionsError as error:
+            return [f"cell verify: {error}"]
+        found = [f"cell verify: {one.table} {one.key}: {one.reason}" for one in verdict.differences]
+        return found or [f"cell verify: {verdict.refusal}"] * bool(verdict.refusal)
 
     def readings(self) -> tuple[list[Replica], list[Discarded]]:
         """Each region's replica, and all their records of what was discarded."""

@@ -123,6 +123,9 @@ class Nemesis(threading.Thread):
     def _delay(self, fault: Fault) -> Mend:
         return self._link(fault, Condition(latency_ms=fault.amount, jitter_ms=fault.amount / 4))
 
+    def _narrow(self, fault: Fault) -> Mend:
+        return self._link(fault, Condition(kilobytes_per_second=fault.amount))
+
     def _link(self, fault: Fault, condition: Condition) -> Mend:
         link = (fault.region, fault.peer)
         self._world.condition(link, condition)

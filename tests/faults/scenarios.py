@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.faults.schedule import KINDS, LOST_SLOT
+from tests.faults.schedule import KINDS, LASTING, LOST_SLOT
 
 LINKS = ("delay", "black hole", "cut")
+# Longer than a sender waits for a silent receiver.
+LONG = ("black hole", "cut", "narrow")
+LONG_SECONDS = (12.0, 16.0)
+# A replica that is seeded again is repaired row by row: what is torn meanwhile is no fault.
+REPAIRABLE = ("registers", "toast", "counters", "chains", "tags")
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """`rate`: operations a second of each client. `control`: not the fabric's, it must fail, and
-    `seconds` are enough for that."""
+    `seconds` are enough for that. `over`: what happens beyond a log budget that is soon used up."""
 
     name: str
     workloads: tuple[str, ...]
     rate: float = 10.0
     kinds: tuple[str, ...] = KINDS
     pause: float = 2.0  # between faults, on an average
+    lasting: tuple[float, float] = LASTING
+    over: str = ""
     control: str = ""
     seconds: float = 10.0
 
@@ -38,10 +45,12 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario("bulk", ("bulk", "bank"), rate=0.8),
         Scenario(
             "reseed",
-            ("registers", "toast", "counters", "chains", "tags"),
+            REPAIRABLE,
             kinds=(LOST_SLOT, "kill postgres", "restart agent", "delay"),
             pause=4.0,
         ),
+        Scenario("refused", REPAIRABLE, kinds=LONG, pause=8.0, lasting=LONG_SECONDS, over="refuse"),
+        Scenario("let-go", REPAIRABLE, kinds=LONG, pause=8.0, lasting=LONG_SECONDS, over="let-go"),
         Scenario("control-plain", PLAIN, kinds=LINKS, control="plain"),
         Scenario("control-row-lww", PLAIN, kinds=LINKS, control="row_lww"),
     )
@@ -56,7 +65,18 @@ def scenario_of(name: str) -> Scenario:
 # What `make test` runs: a little of everything, and the control that is nearest to being right.
 SHORT = Scenario(
     "short",
-    ("registers", "counters", "slots", "chains", "claims", "bank", "exchange", "batches", "tags"),
+    (
+        "registers",
+        "counters",
+        "shelves",
+        "slots",
+        "chains",
+        "claims",
+        "bank",
+        "exchange",
+        "batches",
+        "tags",
+    ),
     kinds=("kill postgres", "black hole", "restart agent", "delay"),
     pause=0.7,
 )

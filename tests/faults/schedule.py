@@ -19,6 +19,7 @@ KINDS = (
     "cut",  # both ways: connections are reset, none can be made
     "black hole",  # one way: what is sent does not arrive until it is mended
     "delay",  # one way
+    "narrow",  # one way: a few kilobytes a second
     "clock",  # of one region's database
     "lock",  # somebody there holds hot rows in a transaction
     "schema",  # a column that one region has first, and the others when it is mended
@@ -26,13 +27,14 @@ KINDS = (
 )
 # Where it happens a replica lacks whole stretches of a peer's log: it is repaired row by row.
 LOST_SLOT = "lost slot"  # the region does not keep its log for the peer any more
+LASTING = (1.0, 4.0)
 QUIET_SECONDS = 2.0  # at the beginning and between faults, on an average
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """`at` and `seconds` from the beginning of the run; `peer` of a link; `amount`: milliseconds of
-    a delay, seconds of a clock."""
+    a delay, kilobytes a second of a narrow link, seconds of a clock."""
 
     at: float
     seconds: float
@@ -42,9 +44,10 @@ class Fault:
     amount: float = 0.0
 
     def __str__(self) -> str:
-        link = {"cut": " ↔ ", "black hole": " → ", "delay": " → ", LOST_SLOT: " → "}.get(self.kind)
+        link = {"cut": " ↔ ", "black hole": " → ", "delay": " → ", "narrow": " → ",
+                LOST_SLOT: " → "}.get(self.kind)  # fmt: skip
         where = f"{self.region}{link}{self.peer}" if link else self.region
-        unit = {"delay": " ms", "clock": " s"}.get(self.kind)
+        unit = {"delay": " ms", "narrow": " kB/s", "clock": " s"}.get(self.kind)
         much = f" {self.amount:+.0f}{unit}" if unit else ""
         return f"{self.at:5.1f} s  {self.kind} {where}{much} for {self.seconds:.1f} s"
 
@@ -55,9 +58,10 @@ def faults(
     regions: Sequence[str],
     kinds: Sequence[str] = KINDS,
     pause: float = QUIET_SECONDS,
+    lasting: tuple[float, float] = LASTING,
 ) -> list[Fault]:
-    """Those of a run, in order, `pause` seconds apart on an average. They may overlap, and every
-    kind comes once before any comes again."""
+    """Those of a run, in order, `pause` seconds apart on an average, each for `lasting` seconds.
+    They may overlap, and every kind comes once before any comes again."""
     random = Random(f"faults {seed}")
     found: list[Fault] = []
     deck: list[str] = []
@@ -66,8 +70,10 @@ def faults(
         deck = deck or random.sample(kinds, len(kinds))
         kind = deck.pop()
         region, peer = random.sample(list(regions), 2)
-        length = min(random.uniform(1.0, 4.0), seconds - at)
+        length = min(random.uniform(*lasting), seconds - at)
         amount = {"delay": random.uniform(100, 800), "clock": random.choice((-60.0, 60.0))}
+        if kind == "narrow":
+            amount[kind] = random.uniform(10, 100)
         found.append(
             Fault(
                 round(at, 2), round(length, 2), kind, region, peer, round(amount.get(kind, 0.0), 1)

@@ -5,7 +5,8 @@ the collations and the order of inserts. A branch is a prefix of places; each ha
 below it. A branch's digest is the SHA-256 of the digests under it in the order of their places
 (Merkle, CRYPTO '87): rows that are exchanged, or differ twice, cannot cancel each other out as they
 can where digests are added or XORed. A row's own digest is that of its record's text, with the
-platform's columns in it, under the settings of `session`.
+platform's columns in it, under the settings of `session`; a deleted row's is that of its deletion's
+stamp, as its tombstone has it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,19 @@ _ROWS = sql.SQL(
     "SELECT {tenant} AS tenant, {pk} AS pk, sha256(convert_to(ROW({key})::text, 'UTF8')) AS place,"
     " sha256(convert_to(ROW({columns})::text, 'UTF8')) AS digest"
     " FROM {table} _fabric_row {narrowed}"
+    " UNION ALL SELECT {tenant}, _fabric_row._fabric_pk,"
+    " sha256(convert_to(ROW({key})::text, 'UTF8')),"
+    " sha256(convert_to('deleted ' || _fabric_row._fabric_dead, 'UTF8'))"
+    " FROM ({deleted}) AS _fabric_row {narrowed}"
+)
+
+# Deleted, and not back again: of those each replica has the tombstone, until it may be collected.
+# Replicas note that before they do it; one that went back in time does not know it any more.
+_DELETED = sql.SQL(
+    "SELECT g.pk AS _fabric_pk, g.stamp AS _fabric_dead, {typed} FROM fabric.tombstone g"
+    " WHERE g.rel = {name}"
+    " AND g.stamp > greatest({collected}, (SELECT collected FROM fabric.member))"
+    " AND NOT EXISTS (SELECT FROM {table} _fabric_row WHERE {is_there})"
 )
 
 _BRANCHES = sql.SQL(
@@ -105,7 +119,31 @@ def _rows(table: Table, narrowed: sql.Composable) -> sql.Composed:
         key=_key(table),
         columns=_listed(table.columns),
         table=table.relation.table,
+        deleted=_deleted(table),
         narrowed=narrowed,
+    )
+
+
+def _deleted(table: Table) -> sql.Composed:
+    key = dict(zip(table.relation.key, table.key_types, strict=True))
+    typed: dict[str, sql.Composable] = {
+        name: sql.SQL("(g.pk[{}])::{}").format(place, sql.SQL(kind))  # the catalog's own text
+        for place, (name, kind) in enumerate(key.items(), 1)
+    }
+    is_there = sql.SQL(" AND ").join(
+        sql.SQL("{} = {}").format(sql.Identifier("_fabric_row", name), value)
+        for name, value in typed.items()
+    )
+    if table.by_row:
+        typed.setdefault(TENANT_COLUMN, sql.SQL("g.tenant"))
+    return _DELETED.format(
+        typed=sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(value, sql.Identifier(name)) for name, value in typed.items()
+        ),
+        name=sql.Literal(table.name),
+        collected=sql.Literal(table.collected),
+        table=table.relation.table,
+        is_there=is_there,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from regions.replication.shapes import KNOWN, Column, Relation, relation_of
 
 TENANT_COLUMN = "tenant_id"
 
+_COLLECTED = "SELECT collected FROM fabric.member"
 # The fabric's own table holds probes, which each region forgets by its own clock.
 _TABLES = sql.SQL("""
 SELECT r.rel, {known},
@@ -29,10 +30,12 @@ SELECT r.rel, {known},
 
 @dataclass(frozen=True)
 class Table:
-    """A table as a replica has it; `owner` is the tenant whose all of its rows are."""
+    """A table as a replica has it; `owner` is the tenant whose all of its rows are. `collected`: up
+    to which stamp some replica's tombstones may be gone."""
 
     relation: Relation
     owner: UUID | None
+    collected: int = 0
 
     @property
     def name(self) -> str:
@@ -84,6 +87,8 @@ class Odd:
 async def read_tables(sessions: Mapping[str, Session]) -> tuple[list[Table], list[Odd]]:
     """The tables that every replica has alike, and the others."""
     found = dict(zip(sessions, await asyncio.gather(*map(_read, sessions.values())), strict=True))
+    noted = await asyncio.gather(*(session.fetch(_COLLECTED) for session in sessions.values()))
+    collected = max(stamp for ((stamp,),) in noted)
     alike, odd = [], []
     for name in sorted(set().union(*found.values())):
         lacking = tuple(region for region, tables in found.items() if name not in tables)
@@ -91,7 +96,7 @@ async def read_tables(sessions: Mapping[str, Session]) -> tuple[list[Table], lis
         if lacking or any(_outline(one) != _outline(versions[0]) for one in versions):
             odd.append(Odd(name, lacking))
         else:
-            alike.append(versions[0])
+            alike.append(replace(versions[0], collected=collected))
     return alike, odd
 
 

@@ -104,13 +104,16 @@ def describe(versions: Mapping[str, Version]) -> tuple[str, tuple[str, ...]]:
         return f"a change of it is a dead letter in {', '.join(parked)}", ()
     there = {region: v.state for region, v in versions.items() if v.state is not None}
     absent = [region for region in versions if region not in there]
+    dead = max((v.dead for v in versions.values() if v.dead is not None), default=-1)
     if not there:
+        lacking = [region for region, v in versions.items() if (v.dead or -1) < dead]
+        if lacking:
+            return f"that it was deleted is not known in {', '.join(lacking)}", ()
         return "it is gone by now", ()
     if not absent:
         first, *others = there.values()
         fields = sorted({name for other in others for name in differing(first, other)})
         return f"differs in {', '.join(fields)}" if fields else "it is equal by now", (*fields,)
-    dead = max((v.dead for v in versions.values() if v.dead is not None), default=-1)
     if dead >= max(newest(state) for state in there.values() if state is not None):
         return f"deleted, and still there in {', '.join(there)}", ()
     return f"missing in {', '.join(absent)}", ()

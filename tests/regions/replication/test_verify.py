@@ -210,3 +210,33 @@ def test_only_what_differs_is_gone_into(notes: Mesh, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(digests, "leaves", counted)
     assert look(notes).found == 1
     assert asked == [1]
+
+
+@pytest.mark.parametrize(
+    "harm", ["DELETE FROM fabric.tombstone", "UPDATE fabric.tombstone SET stamp = stamp - 256"]
+)
+def test_a_replica_that_does_not_know_of_a_deletion_is_found_and_told(
+    notes: Mesh, harm: str
+) -> None:
+    """An older write of the row would be back there, and nowhere else."""
+    notes.write(EU, "DELETE FROM note WHERE id IN (77, 78)")
+    notes.settle()
+    assert look(notes).equal
+    behind_its_back(notes, DE, f"{harm} WHERE pk = '{{77}}'")
+    (found,) = look(notes).differences
+    assert (found.key, found.reason) == (
+        {"id": "77"}, "that it was deleted is not known in eu-central",
+    )  # fmt: skip
+    mended = look(notes, repair=True)
+    assert (mended.equal, mended.repaired) == (True, 1)
+    assert look(notes).equal
+    # Its row is back, and what may be collected is nobody's concern.
+    notes.write(US, "INSERT INTO note (id, title) VALUES (77, 'back')")
+    notes.settle()
+    behind_its_back(notes, DE, "DELETE FROM fabric.tombstone WHERE pk = '{77}'")
+    for region in REGIONS:
+        behind_its_back(notes, region, "UPDATE fabric.member SET collected = 1::bigint << 62")
+    behind_its_back(notes, US, "DELETE FROM fabric.tombstone WHERE pk = '{78}'")
+    assert look(notes).equal
+    for region in REGIONS:
+        behind_its_back(notes, region, "UPDATE fabric.member SET collected = 0")

@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower, Now
 
 from tenants.merging import merge_rules
+from tests.tenants.shop.joining import every_line
 
 
 class Supplier(models.Model):
@@ -21,6 +22,7 @@ class Supplier(models.Model):
     name = models.CharField(max_length=100, db_comment="as on the invoice")
 
 
+@merge_rules(text=every_line)
 class Note(models.Model):
     """On anything."""
 
