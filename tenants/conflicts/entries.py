@@ -22,6 +22,7 @@ KINDS: Mapping[str, str] = {
     "delete": "later delete wins",
     "unique": "first claim wins",
     "repair": "repair",
+    "reference": "its reference was deleted",
 }
 # The platform's own columns in a whole row are not the tenant's affair.
 _OURS = frozenset({*HIDDEN_COLUMNS, TENANT_COLUMN})

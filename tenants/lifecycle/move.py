@@ -30,6 +30,7 @@ from tenants.lifecycle.create_cell import make
 from tenants.lifecycle.move_compare import require_equal
 from tenants.lifecycle.move_contents import Content, count_rows, read_contents, require_same_shape
 from tenants.lifecycle.move_decision import flip, wait_until_safe
+from tenants.lifecycle.move_ledger import carry_ledger
 from tenants.lifecycle.move_plan import MovePlan, plan_move
 from tenants.lifecycle.move_recover import (
     busy,
@@ -188,6 +189,7 @@ def _bring_over(
         if _contents(old, new) != contents:
             raise MoveFailed("the cells' tables were changed meanwhile: move it again")
         copy_changes(old, new, contents, copied)
+        carry_ledger(old, new, contents)
         advance_sequences(new, contents)
         files.carry(tenant.id, home_of(plan.source), home_of(plan.target), since=carried_at)
         new.settle(list(new.spec.regions))

@@ -23,7 +23,7 @@ class Filter(Schema):
     """`since` and `until` are about the later of the two writes."""
 
     table: str | None = None
-    kind: Literal["field", "delete", "unique", "repair"] | None = None
+    kind: Literal["field", "delete", "unique", "repair", "reference"] | None = None
     since: datetime | None = None
     until: datetime | None = None
     limit: int = Field(50, ge=1, le=MOST)
