@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import call_command
-from django.db import close_old_connections, connection, connections, router, transaction
+from django.db import (
+    close_old_connections,
+    connection,
+    connections,
+    reset_queries,
+    router,
+    transaction,
+)
 from django.db.models import Model
 
 from desk.models import Customer, Tag, Ticket
@@ -118,7 +125,21 @@ def test_connections_are_closed_once_each_whoever_is_in_scope(pair: Pair):
         connections["default"].close_at = 0
         close_old_connections()
         assert connections[cell_alias(pair[0].cell)].connection is None
+        assert connections["default"] not in connections.all(initialized_only=True)
         assert Tag.objects.count() >= 0
+
+
+def test_a_closed_connections_log_of_queries_is_emptied_all_the_same(mine: TenantRecord):
+    wrapper = connections["default"]
+    wrapper.force_debug_cursor = True
+    try:
+        Tag.objects.exists()
+        wrapper.close()
+        assert wrapper.queries_log
+        reset_queries()
+        assert not wrapper.queries_log
+    finally:
+        wrapper.force_debug_cursor = False
 
 
 def test_commands_and_test_cases_see_one_database(mine: TenantRecord):
