@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,12 @@ CREATE INDEX ON ticket (status);
 CREATE INDEX ON ticket (customer_id)
 """
 
+_MARK = """
+INSERT INTO ticket (id, title, body, status, priority, votes, created_at, updated_at)
+VALUES (%s, '', '', '', '', 0, now(), now())
+"""
+_marks = count(-1, -1)
+
 
 @dataclass(frozen=True)
 class Side:
@@ -69,6 +76,9 @@ class Side:
             yield
 
     def await_row(self, peer: psycopg.Connection[Any], number: int) -> None:
+        """Looks for it as long as it takes; not by reading the whole table each time, which a plan
+        that was made when it was empty would do."""
+        peer.execute("SET enable_seqscan = off")
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not peer.execute("SELECT 1 FROM ticket WHERE id = %s", (number,)).fetchone():
             if time.monotonic() > deadline:
@@ -76,7 +86,12 @@ class Side:
             time.sleep(0.002)
 
     def empty(self) -> None:
-        """Both tables and all bookkeeping, as if nothing had been written."""
+        """Both tables and all bookkeeping, as if nothing had been written; once the peer has all
+        that was."""
+        with self.connect(WRITER) as writer, self.connect(PEER) as peer:
+            mark = next(_marks)
+            writer.execute(_MARK, (mark,))
+            self.await_row(peer, mark)
         ours = self.database == SPEC.database
         for region in (WRITER, PEER):
             with self.connect(region) as session:
@@ -116,7 +131,10 @@ def start() -> Iterator[tuple[Side, Side]]:
         _make_cell(deployment)
         _make_native(deployment)
         applier = subprocess.Popen(
-            [sys.executable, "-m", "bench.fabric.pair", str(state / "deployment.json")]
+            [
+                *(sys.executable, "-m", "bench.fabric.applier"),
+                *(str(state / "deployment.json"), PEER, WRITER, PEER),
+            ]
         )
         guard.ends(applier.pid)
         stack.callback(applier.wait)
@@ -155,17 +173,3 @@ def _make_native(deployment: Deployment) -> None:
                 " WITH (create_slot = false, slot_name = native, copy_data = false)"
             ).format(sql.Literal(deployment.dsn(WRITER, NATIVE, ADMIN_ROLE)))
         )
-
-
-def _apply(document: str) -> None:
-    """What the peer's agent does for the cell, in a process of its own."""
-    import asyncio
-
-    from regions.failover.replica import ReplicaWorker
-
-    worker = ReplicaWorker(load(Path(document)), PEER, SPEC)
-    asyncio.run(worker.run())
-
-
-if __name__ == "__main__":
-    _apply(sys.argv[1])

@@ -24,13 +24,13 @@ from regions.failover.verifying import Verifier
 from regions.failover.vetting import Vetter
 from regions.replication import apply, escrow, health, housekeeping, letters
 from regions.replication.session import Session, open_session
+from regions.replication.waking import Waker
 from regions.topology import CellSpec
 
 log = logging.getLogger("meridian.replica")
 
 BEAT_SECONDS = 1.0
 RETRY_SECONDS = 0.25
-IDLE_SECONDS = 0.5  # an applier that no notification wakes looks anyway
 HOUSEKEEPING_SECONDS = 10.0
 DEAD_LETTER_SECONDS = 5.0
 WANTS_SECONDS = 1.0
@@ -169,15 +169,16 @@ class ReplicaWorker:
             try:
                 session = await open_session(self._dsn)
                 try:
-                    await session.execute("LISTEN fabric")
-                    await self._apply_on(session)
+                    waker = Waker(session)
+                    await waker.start()
+                    await self._apply_on(session, waker)
                 finally:
                     await session.close()
             except psycopg.Error as error:
                 log.warning("%s: applying paused: %s", self.spec.name, error)
-                await asyncio.sleep(IDLE_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
 
-    async def _apply_on(self, session: Session) -> None:
+    async def _apply_on(self, session: Session, waker: Waker) -> None:
         chores: dict[Callable[[Session], Awaitable[int | None]], tuple[float, float]] = {
             housekeeping.prune: (HOUSEKEEPING_SECONDS, 0.0),
             escrow.answer: (WANTS_SECONDS, 0.0),
@@ -185,17 +186,17 @@ class ReplicaWorker:
         }
         while True:
             busy = False
+            rows = 0
             for origin in self._origins:
                 step = await apply.step(session, origin)
                 if step.parked:
                     log.error("%s: %d changes parked", self.spec.name, step.parked)
                 busy = busy or step.more
+                rows += step.rows
             for chore, (every, due) in chores.items():
                 if time.monotonic() >= due:
                     done = await chore(session)
                     # As long as letters go in, more are tried at once, between what arrives.
                     chores[chore] = (every, time.monotonic() + (0.0 if done else every))
                     busy = busy or bool(done)
-            if not busy:
-                async for _ in session.connection.notifies(timeout=IDLE_SECONDS, stop_after=1):
-                    pass
+            await waker.rest(rows=rows, busy=busy)

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from psycopg import sql
+
 from regions.replication.session import Session
 
 KEEP_LOG = "10 minutes"
+PRUNED_AT_ONCE = 500  # entries of each origin
+
+# From each origin's oldest on, so that young ones are not read.
+_PRUNE_LOG = sql.SQL("""
+DELETE FROM fabric.change c USING generate_series(1, 31) AS node CROSS JOIN LATERAL (
+       SELECT o.origin, o.seq, o.stamp, o.arrival FROM fabric.change o
+        WHERE o.origin = node::smallint ORDER BY o.seq LIMIT {at_once}) AS old
+ WHERE c.origin = old.origin AND c.seq = old.seq
+   AND old.stamp < ((extract(epoch FROM now() - $1::interval) * 1000000)::bigint
+                    - 1577836800000000) << 8
+   AND NOT EXISTS (SELECT FROM fabric.watermark w WHERE w.origin = old.origin
+                   AND old.arrival > w.arrival)
+   -- By its own newest a replica is known to be no older than its peers remember it.
+   AND old.seq <> (SELECT max(seq) FROM fabric.change n WHERE n.origin = old.origin)
+""").format(at_once=PRUNED_AT_ONCE)
 
 # A heartbeat goes through the same log as every change: it carries lag, and marks a position. There
 # is none as long as this replica's log may have gone back: its number might be another entry's.
@@ -23,8 +40,9 @@ SELECT count(*) FROM fabric.watermark w
 """
 
 
-async def prune(session: Session) -> None:
-    """Drop ended transactions' rows, and log and probes that are applied and old.
+async def prune(session: Session) -> int:
+    """Drop ended transactions' rows, and log and probes that are applied and old. Returns how many
+    entries of the log went: while there are any, call it again, between what has arrived.
 
     Runs in an applying session, so nothing of it is captured. Peers read the log from the WAL,
     never from the table: what is old here is not missing there.
@@ -32,14 +50,5 @@ async def prune(session: Session) -> None:
     await session.execute(
         "DELETE FROM fabric.txn WHERE xact < pg_snapshot_xmin(pg_current_snapshot())"
     )
-    await session.execute(
-        "DELETE FROM fabric.change c"
-        " WHERE c.stamp < ((extract(epoch FROM now() - $1::interval) * 1000000)::bigint"
-        "                  - 1577836800000000) << 8"
-        "   AND NOT EXISTS (SELECT FROM fabric.watermark w WHERE w.origin = c.origin"
-        "                   AND c.arrival > w.arrival)"
-        # By its own newest a replica is known to be no older than its peers remember it.
-        "   AND c.seq <> (SELECT max(seq) FROM fabric.change n WHERE n.origin = c.origin)",
-        (KEEP_LOG,),
-    )
     await session.execute("DELETE FROM fabric.probe WHERE at < now() - $1::interval", (KEEP_LOG,))
+    return (await session.execute(_PRUNE_LOG, (KEEP_LOG,))).rowcount

@@ -23,7 +23,8 @@ SET session_replication_role = replica; SET search_path = pg_catalog;
 SET synchronous_commit = off;               -- the inbox itself is durable
 SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;
 SET bytea_output = 'hex'; SET TimeZone = 'UTC'; SET lc_monetary = 'C'; SET xmloption = 'content';
-SET enable_hashjoin = off; SET enable_mergejoin = off   -- a plan is kept: the next stage is small
+-- A plan is kept: the next stage is small, and what was empty is not.
+SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off
 """
 
 

@@ -83,13 +83,15 @@ def ensure_subscription(
     )
     name = subscription_name(spec, sender)
     if _is_subscribed(admin, name):
+        binary = sql.SQL("ALTER SUBSCRIPTION {} SET (binary = true)").format(sql.Identifier(name))
+        admin.execute(binary)
         return
     dsn = deployment.dsn(sender, spec.database, role_name(spec.name), seen_from=receiver)
     admin.execute(
         sql.SQL(
             "CREATE SUBSCRIPTION {name} CONNECTION {dsn} PUBLICATION {publication} WITH ("
             "create_slot = false, slot_name = {slot}, copy_data = false, origin = none,"
-            " streaming = off, binary = false)"
+            " streaming = off, binary = true)"
         ).format(
             name=sql.Identifier(name),
             dsn=sql.Literal(f"{dsn}?connect_timeout=3&keepalives_idle=5&keepalives_interval=2"),

@@ -82,8 +82,10 @@ CREATE CONSTRAINT TRIGGER guard_commit AFTER INSERT ON fabric.txn
 
 -- Before each writing statement: the transaction has a stamp and an open gate. The setting carries
 -- the stamp to the rows; whoever can write SQL can change it, so it is checked when they are captured.
+-- A plan is kept, maybe one of when there were no transactions: it must not read all of them.
 CREATE OR REPLACE FUNCTION fabric.open_statement() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
 DECLARE
     mine bigint;
     unclear text := CASE WHEN current_setting('DateStyle') LIKE 'ISO%'
@@ -177,7 +179,8 @@ $$;
 CREATE OR REPLACE FUNCTION fabric.capture_write() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1
-SET bytea_output = 'hex' SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
+SET bytea_output = 'hex' SET TimeZone = 'UTC' SET lc_monetary = 'C'
+SET enable_seqscan = off AS $$
 DECLARE
     columns text[] := ARRAY(   -- columns_of, called, costs three times as much
         SELECT attname::text FROM pg_attribute
@@ -246,7 +249,8 @@ END $$;
 CREATE OR REPLACE FUNCTION fabric.capture_delete() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1
-SET bytea_output = 'hex' SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
+SET bytea_output = 'hex' SET TimeZone = 'UTC' SET lc_monetary = 'C'
+SET enable_seqscan = off AS $$
 DECLARE
     columns text[] := ARRAY(   -- columns_of, called, costs three times as much
         SELECT attname::text FROM pg_attribute

@@ -51,7 +51,7 @@ CREATE SEQUENCE IF NOT EXISTS fabric.arrival;
 -- rows of one statement, tenant and table, each as the text of its record: what the types' own
 -- output functions give under fixed settings, so that their input functions bring back the same.
 -- Only inserts are published. `arrival` is not: each replica numbers what it receives, which is
--- commit order.
+-- commit order. What it wrote itself has none.
 CREATE TABLE IF NOT EXISTS fabric.change (
     origin smallint NOT NULL,
     seq bigint NOT NULL,
@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS fabric.change (
     size integer NOT NULL DEFAULT 0,
     columns text[],             -- of the writer's table, in its order
     rows text[],
-    arrival bigint NOT NULL DEFAULT nextval('fabric.arrival'),
+    arrival bigint,
     PRIMARY KEY (origin, seq)
 );
 DO $$ BEGIN
@@ -76,17 +76,29 @@ DO $$ BEGIN
     END IF;
 END $$;
 ALTER TABLE fabric.change ALTER rows SET STORAGE EXTERNAL;   -- compressing costs more than it saves
-CREATE INDEX IF NOT EXISTS change_by_arrival ON fabric.change (origin, arrival);
+ALTER TABLE fabric.change ALTER arrival DROP NOT NULL, ALTER arrival DROP DEFAULT;
+CREATE INDEX IF NOT EXISTS change_arrived ON fabric.change (origin, arrival) WHERE arrival IS NOT NULL;
+DROP INDEX IF EXISTS fabric.change_by_arrival;
 
--- Wakes the applier when something has arrived; fires in the apply worker only.
-CREATE OR REPLACE FUNCTION fabric.announce() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Called: the applier has much to do and looks by itself; to call it would cost more than the rest of
+-- what its worker does. Read and written outside of transactions (regions/replication/waking.py).
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS fabric.attentive;
+
+-- Numbers what has arrived and wakes the applier; fires in the apply worker only, which would plan a
+-- column's default anew for each row.
+CREATE OR REPLACE FUNCTION fabric.receive() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_catalog.pg_notify('fabric', NEW.origin::pg_catalog.text);
-    RETURN NULL;
+    NEW.arrival := pg_catalog.nextval('fabric.arrival');
+    IF NEW.lead AND pg_catalog.pg_sequence_last_value('fabric.attentive') IS NULL THEN
+        PERFORM pg_catalog.pg_notify('fabric', NEW.origin::pg_catalog.text);
+    END IF;
+    RETURN NEW;
 END $$;
-CREATE OR REPLACE TRIGGER announce AFTER INSERT ON fabric.change
-    FOR EACH ROW WHEN (NEW.lead) EXECUTE FUNCTION fabric.announce();
-ALTER TABLE fabric.change ENABLE REPLICA TRIGGER announce;
+CREATE OR REPLACE TRIGGER receive BEFORE INSERT ON fabric.change
+    FOR EACH ROW EXECUTE FUNCTION fabric.receive();
+ALTER TABLE fabric.change ENABLE REPLICA TRIGGER receive;
+DROP TRIGGER IF EXISTS announce ON fabric.change;
+DROP FUNCTION IF EXISTS fabric.announce();
 
 -- One row a writing transaction: its stamp, and the place where the gate is checked at commit.
 CREATE UNLOGGED TABLE IF NOT EXISTS fabric.txn (

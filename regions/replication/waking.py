@@ -1,0 +1,51 @@
+"""Who calls an applier: what arrives, unless there is so much of it that it looks by itself.
+
+A call costs the worker that fills the inbox as much as the rest of what it does for a small
+transaction. An applier that has begun to listen again looks once more before it waits. A
+transaction that had passed the trigger by then and has not committed yet calls nobody: so its first
+wait is short, and each one after that twice as long.
+"""
+
+from __future__ import annotations
+
+from regions.replication.session import Session
+
+MANY = 100  # rows a turn, from which on calls are not worth their price
+IDLE_SECONDS = 0.5  # an applier that no call wakes looks anyway
+UNSURE_SECONDS = 0.01
+
+_LISTEN = "LISTEN fabric"
+_TURN = "SELECT setval('fabric.attentive', 1, $1)"
+
+
+class Waker:
+    """Of one applying session, which it makes listen."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._looking = False
+        self._patience = IDLE_SECONDS
+
+    async def start(self) -> None:
+        """An applier before this one may have ended in the middle of its work."""
+        await self._session.execute(_LISTEN)
+        await self._turn(looking=False)
+
+    async def rest(self, *, rows: int, busy: bool) -> None:
+        """After a turn that applied `rows`: returns when the next one is due; at once, if it is
+        `busy`."""
+        if self._looking:
+            if not rows and not busy:
+                await self._turn(looking=False)
+        elif rows >= MANY:
+            await self._turn(looking=True)
+        elif not busy:
+            connection = self._session.connection
+            async for _ in connection.notifies(timeout=self._patience, stop_after=1):
+                pass
+            self._patience = min(2 * self._patience, IDLE_SECONDS)
+
+    async def _turn(self, *, looking: bool) -> None:
+        await self._session.execute(_TURN, (looking,))
+        self._looking = looking
+        self._patience = UNSURE_SECONDS

@@ -1,0 +1,69 @@
+"""The log is pruned of what is old and applied, in portions, from each origin's oldest on."""
+
+from __future__ import annotations
+
+from regions.replication import apply, housekeeping
+from tests.regions.replication.looking import DE, EU, US
+from tests.regions.replication.mesh import Mesh
+
+_NUMBERS = "SELECT seq FROM fabric.change WHERE origin = %s ORDER BY seq"
+
+
+def prune(mesh: Mesh, region: str) -> int:
+    return mesh.loop.run_until_complete(housekeeping.prune(mesh.appliers[region]))
+
+
+def age(mesh: Mesh, *, up_to: int) -> None:
+    """EU's entries up to that number are as old as can be, everywhere."""
+    for region in (EU, DE, US):
+        with mesh.administrator(region) as admin:
+            admin.execute("UPDATE fabric.change SET stamp = 1 WHERE origin = %s AND seq <= %s",
+                          (mesh.node(EU), up_to))  # fmt: skip
+
+
+def numbers(mesh: Mesh, region: str) -> list[int]:
+    return [seq for (seq,) in mesh.write(region, _NUMBERS, mesh.node(EU))]
+
+
+def write(mesh: Mesh, first: int, last: int) -> None:
+    for number in range(first, last):
+        mesh.write(EU, "INSERT INTO note (id) VALUES (%s)", number)
+
+
+def test_old_entries_go_in_portions_and_young_ones_stay(mesh: Mesh) -> None:
+    write(mesh, 1, 8)
+    mesh.settle()
+    known = numbers(mesh, EU)
+    age(mesh, up_to=known[-3])
+    taken = [prune(mesh, EU)]
+    while taken[-1]:
+        taken.append(prune(mesh, EU))
+    assert sum(taken) == len(known) - 2
+    assert max(taken) <= housekeeping.PRUNED_AT_ONCE
+    for region in (DE, US):
+        while prune(mesh, region):
+            pass
+        assert numbers(mesh, region) == numbers(mesh, EU) == known[-2:]
+
+
+def test_neither_an_origins_newest_entry_goes_nor_one_that_is_not_applied(mesh: Mesh) -> None:
+    mesh.settle()
+    write(mesh, 1, 4)
+    mesh.await_inbox(EU, DE)
+    mesh.deliver(EU, US)
+    known = numbers(mesh, EU)
+    age(mesh, up_to=known[-1])
+    for region in (EU, DE, US):
+        while prune(mesh, region):
+            pass
+    assert numbers(mesh, EU) == numbers(mesh, US) == known[-1:]
+    assert numbers(mesh, DE) == known[-3:]
+    mesh.loop.run_until_complete(_apply_all(mesh))
+    while prune(mesh, DE):
+        pass
+    assert numbers(mesh, DE) == known[-1:]
+
+
+async def _apply_all(mesh: Mesh) -> None:
+    while (await apply.step(mesh.appliers[DE], mesh.node(EU))).more:
+        pass
