@@ -75,9 +75,11 @@ def test_what_was_deleted_or_could_not_be_applied_is_known_to_the_new_replica(
         for session in (eu, de):
             session.execute("INSERT INTO note (title, label) VALUES ('claim', 'one')")
     club.ask(EU, "DELETE FROM note WHERE id = -70")
+    club.ask(EU, "UPDATE fabric.member SET log_budget = 900000000, verify_every = '6 hours'")
     club.settle()
     club.join(US)
     for what in ("SELECT rel, pk, stamp FROM fabric.tombstone WHERE pk = '{-70}'",
+                 "SELECT verify_every, log_budget, over_budget FROM fabric.member",
                  "SELECT rel, pk, state FROM fabric.dead_letter",
                  "SELECT id, field, rule FROM fabric.conflict ORDER BY id"):  # fmt: skip
         assert club.ask(US, what) == club.ask(EU, what) != []
