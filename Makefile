@@ -47,7 +47,7 @@ lint: $(INSTALLED)
 
 clean:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m infra.fleet down --purge; fi
-	rm -rf $(VENV) .bench .compat .pgbouncer .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .bench .compat .pgbouncer .etcd .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made again whenever requirements.txt is newer. A dot is a package; what pip says of an error is

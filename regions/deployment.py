@@ -81,6 +81,14 @@ class Drills:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseStore:
+    """Who grants leases: the members of an etcd cluster (`etcd`: their URLs), or, where there are
+    none, the regions' own PostgreSQL."""
+
+    etcd: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Secrets:
     """Passwords by role, and the master key that all signing keys derive from."""
 
@@ -108,6 +116,7 @@ class Deployment:
     secrets: Secrets
     lease_ttl_seconds: float
     drills: Drills | None = None
+    lease_store: LeaseStore = LeaseStore()
 
     def region(self, name: str) -> RegionSite:
         """The named region's site. Raises UnknownRegion, naming those that exist."""
@@ -230,7 +239,15 @@ def parse(document: Mapping[str, Any], secrets: Mapping[str, Any], *, base: Path
         ),
         lease_ttl_seconds=float(document["lease_ttl_seconds"]),
         drills=_drills(document.get("drills"), base),
+        lease_store=_lease_store(document.get("lease_store", {})),
     )
+
+
+def _lease_store(entry: Mapping[str, Any]) -> LeaseStore:
+    members = entry.get("etcd", [])
+    if entry.keys() - {"etcd"} or not isinstance(members, list):
+        raise DeploymentError('lease_store is {"etcd": [URL, …]}, or is left out.')
+    return LeaseStore(tuple(str(url).rstrip("/") for url in members))
 
 
 def _drills(entry: Mapping[str, Any] | None, base: Path) -> Drills | None:

@@ -1,7 +1,7 @@
 """A real PgBouncer for tests, in transaction mode.
 
 Found on the machine, or taken out of Debian's packages (no root, nothing is installed) into
-`.pgbouncer/`, where it is kept. Raises NoPgBouncer, with the reason, where neither can be done.
+`.pgbouncer/`, where it is kept. Raises NotToBeHad, with the reason, where neither can be done.
 """
 
 from __future__ import annotations
@@ -21,14 +21,10 @@ from infra.fleet.ports import is_free
 from infra.fleet.state import REPOSITORY
 from infra.postgres.account import Account, server_account
 from regions.deployment import APP_ROLE, Deployment
+from tests.debian import unpacked
 from tests.settings import TEST_GUARD
 
-KEPT = REPOSITORY / ".pgbouncer"
 PACKAGES = ("pgbouncer", "libevent-2.1-7", "libc-ares2")
-
-
-class NoPgBouncer(Exception):
-    """This machine has no PgBouncer, and none could be brought here."""
 
 
 @dataclass(frozen=True)
@@ -44,56 +40,12 @@ class Program:
 
 
 def find() -> Program:
-    """The machine's own, the one that is kept, or a fresh one."""
+    """The machine's own, or Debian's."""
     if there := shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
         return Program(Path(there))
-    return _kept() or _unpack()
-
-
-def _kept() -> Program | None:
-    path = KEPT / "root" / "usr" / "sbin" / "pgbouncer"
-    folder = next((KEPT / "root" / "usr" / "lib").glob("*-linux-gnu*"), None)
-    return Program(path, folder) if path.exists() and folder else None
-
-
-def _unpack() -> Program:
-    for tool in ("apt-get", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise NoPgBouncer(f"there is no pgbouncer on the PATH, and no {tool} to get one with")
-    fresh = KEPT / "fresh"
-    shutil.rmtree(KEPT, ignore_errors=True)
-    for folder in (fresh, KEPT / "lists" / "partial", KEPT / "archives" / "partial"):
-        folder.mkdir(parents=True)
-    try:
-        _apt("download", *PACKAGES, cwd=fresh)
-    except subprocess.CalledProcessError:
-        # The machine has no list of packages yet, or an old one: one of our own.
-        own = ["-o", f"Dir::State::Lists={KEPT / 'lists'}", "-o", f"Dir::Cache={KEPT}"]
-        try:
-            _apt(*own, "update", cwd=fresh)
-            _apt(*own, "download", *PACKAGES, cwd=fresh)
-        except subprocess.CalledProcessError as error:
-            raise NoPgBouncer(f"Debian's package can't be had: {error.stdout[-500:]}") from error
-    for package in fresh.glob("*.deb"):
-        subprocess.run(["dpkg-deb", "-x", str(package), str(fresh / "root")], check=True)
-    # Whole, or not there at all.
-    (fresh / "root").rename(KEPT / "root")
-    found = _kept()
-    if found is None:
-        raise NoPgBouncer("Debian's package has no pgbouncer in it")
-    return found
-
-
-def _apt(*words: str, cwd: Path) -> None:
-    subprocess.run(
-        ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", *words],
-        cwd=cwd,
-        check=True,
-        text=True,
-        timeout=120,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    root = unpacked(REPOSITORY / ".pgbouncer", *PACKAGES)
+    folder = next((root / "usr" / "lib").glob("*-linux-gnu*"))
+    return Program(root / "usr" / "sbin" / "pgbouncer", folder)
 
 
 @contextmanager

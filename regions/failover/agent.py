@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Mapping
 from functools import partial
 
 import psycopg
@@ -18,6 +19,8 @@ from regions.deployment import AGENT_ROLE, CONTROL_CELL, CONTROL_DATABASE, Deplo
 from regions.errors import RegionsError
 from regions.failover.acceptors import Acceptor, PostgresAcceptor
 from regions.failover.ahead import ahead
+from regions.failover.etcd import Etcd
+from regions.failover.etcd_acceptor import EtcdAcceptor
 from regions.failover.handover import hand_over
 from regions.failover.journal import Journal
 from regions.failover.leading import Leader
@@ -64,7 +67,9 @@ class Agent:
         self._clock = Link(f"PostgreSQL in {region}", dsn, timeout=self._ttl / 4)
         webs = {site.name: site.web_url for site in deployment.regions.values()}
         self._reach = Reach(region, webs)
-        self._leases = Leases(region, self._site.node, self._acceptors(), self._ttl)
+        lease_map = LeaseMap(self._site.map_dir, region)
+        acceptors = self._acceptors(lease_map.epochs())
+        self._leases = Leases(region, self._site.node, acceptors, self._ttl)
         self._specs = {CONTROL_CELL: control_cell(deployment)}
         self._workers: dict[str, tuple[ReplicaWorker, asyncio.Task[None]]] = {}
         self._leader = Leader(
@@ -72,7 +77,7 @@ class Agent:
             self._leases,
             self,
             self._journal,
-            LeaseMap(self._site.map_dir, region),
+            lease_map,
             ttl=self._ttl,
             chance=random.SystemRandom().random,
         )
@@ -172,7 +177,10 @@ class Agent:
             # Nobody waits for this task: what it died of would not be told until the agent ends.
             log.exception("Part of the work for %s has ended", worker.spec.name)
 
-    def _acceptors(self) -> dict[str, Acceptor]:
+    def _acceptors(self, epochs: Mapping[str, int]) -> dict[str, Acceptor]:
+        if members := self.deployment.lease_store.etcd:
+            etcd = Etcd(members, timeout=self._ttl / 2)
+            return {"etcd": EtcdAcceptor(etcd, self.region, self._ttl, epochs=epochs)}
         return {
             name: PostgresAcceptor(self._vote(name), self._vote(name))
             for name in self.deployment.regions

@@ -3,14 +3,21 @@ every agent hears of it, whichever region is lost next."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
 
 import psycopg
 
 from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
 from regions.errors import SwitchoverFailed
+from regions.failover.etcd import Etcd
+from regions.failover.etcd_acceptor import EtcdAcceptor
 from regions.failover.lease import standing_aside
+from regions.failover.link import Unreachable
+
+T = TypeVar("T")
 
 _SAY = """
 INSERT INTO lease.aside (region, aside, at, by) VALUES (%s, %s, to_timestamp(%s), %s)
@@ -26,6 +33,12 @@ def stand_aside(deployment: Deployment, region: str, aside: bool, *, by: str) ->
     SwitchoverFailed when no majority could be told."""
     deployment.region(region)
     at = time.time()
+    if deployment.lease_store.etcd:
+        try:
+            asyncio.run(_in_etcd(deployment, lambda etcd: etcd.stand_aside(region, at, aside)))
+        except Unreachable as error:
+            raise SwitchoverFailed(f"{error} Repeat the command.") from error
+        return
     told = 0
     for connection in _acceptors(deployment):
         connection.execute(_SAY, (region, aside, at, by))
@@ -38,11 +51,23 @@ def stand_aside(deployment: Deployment, region: str, aside: bool, *, by: str) ->
 
 
 def aside_now(deployment: Deployment) -> frozenset[str]:
-    """Who stands aside, as those regions know that answer."""
+    """Who stands aside, as those regions know that answer. Raises Unreachable."""
+    if deployment.lease_store.etcd:
+        return standing_aside(asyncio.run(_in_etcd(deployment, EtcdAcceptor.hear)))
     words: list[tuple[str, float, bool]] = []
     for connection in _acceptors(deployment):
         words += connection.execute(_HEAR).fetchall()
     return standing_aside(words)
+
+
+async def _in_etcd(
+    deployment: Deployment, work: Callable[[EtcdAcceptor], Coroutine[Any, Any, T]]
+) -> T:
+    etcd = Etcd(deployment.lease_store.etcd, timeout=5.0)
+    try:
+        return await work(EtcdAcceptor(etcd, "", deployment.lease_ttl_seconds))
+    finally:
+        await etcd.close()
 
 
 def _acceptors(deployment: Deployment) -> Iterator[psycopg.Connection[tuple[str, float, bool]]]:

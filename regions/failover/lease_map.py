@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,14 @@ class LeaseMap:
                 self.writes(name, view.holder, view.epoch)
             elif view.open and name not in held:
                 self.writes(name, None, view.epoch)
+
+    def epochs(self) -> dict[str, int]:
+        """The newest that was published of each cell, by this process or one before it."""
+        try:
+            cells = json.loads(self._file.read_bytes())["cells"]
+            return {name: int(entry["epoch"]) for name, entry in cells.items()}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def writes(self, name: str, writer: str | None, epoch: int) -> None:
         known = self._writers.get(name)

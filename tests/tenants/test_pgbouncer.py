@@ -25,7 +25,8 @@ from tenants.databases import cell_alias
 from tenants.directory import TenantRecord
 from tenants.doctor import pooler as doctor
 from testkit.control import forget_maps, publish_maps
-from tests.pgbouncer import NoPgBouncer, find, pooling
+from tests.debian import NotToBeHad
+from tests.pgbouncer import find, pooling
 from tests.settings import TEST_PLAN
 from tests.tenants.attacks.conftest import theirs
 from tests.tenants.attacks.test_session import LEFTOVERS, state
@@ -41,7 +42,7 @@ Tenants = dict[str, Pair]
 def folder() -> Path:
     try:
         find()
-    except NoPgBouncer as reason:
+    except NotToBeHad as reason:
         pytest.skip(f"NOTHING BEHIND A POOLER IS TESTED ON THIS MACHINE: {reason}")
     made = TEST_PLAN.state / "pgbouncer"
     made.mkdir(exist_ok=True)

@@ -7,12 +7,14 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from regions.failover.acceptors import Accepted
 from regions.failover.decide import Decision
+from regions.failover.etcd_acceptor import EtcdAcceptor
 from regions.failover.journal import Request
 from regions.failover.leading import Leader
 from regions.failover.lease import Held, Leases
@@ -21,6 +23,7 @@ from regions.failover.link import Connection, Link, Unreachable
 from regions.failover.surroundings import Renew, ServerClock, server_clock_of
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from tests.regions.failover.simulated import Vote, simulate
+from tests.regions.failover.simulated_etcd import Store, Way
 
 T = TypeVar("T")
 
@@ -46,6 +49,7 @@ class World:
     hidden: set[str] = field(default_factory=set)
     backlog: dict[str, float] = field(default_factory=dict)
     received: dict[str, int] = field(default_factory=dict)
+    etcd: Store | None = None  # grants the leases instead of the regions, if there is one
     votes: dict[str, Vote] = field(default_factory=lambda: {name: Vote() for name in REGIONS})
 
     async def travel(self, a: str, b: str, trips: float = 0.5) -> None:
@@ -206,6 +210,9 @@ def wall() -> datetime:
 def leader(world: World, place: Place, folder: Path) -> Leader:
     node = REGIONS.index(place.name) + 1
     acceptors: Any = {name: Far(world, place.name, name) for name in REGIONS}
+    if world.etcd is not None:
+        way: Any = Way(world.etcd, partial(world.travel, place.name, "etcd"))
+        acceptors = {"etcd": EtcdAcceptor(way, place.name, TTL, clock=now)}
     leases = place.leases = Leases(place.name, node, acceptors, TTL, clock=now)
     lease_map = LeaseMap(folder / place.name, place.name)
     chance = random.Random(f"{place.name} {world.chance.random()}").random

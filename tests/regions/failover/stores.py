@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +12,13 @@ from typing import Any
 from regions import cells
 from regions.deployment import AGENT_ROLE, Deployment
 from regions.failover.acceptors import Acceptor, PostgresAcceptor
+from regions.failover.etcd import Etcd
+from regions.failover.etcd_acceptor import EtcdAcceptor
 from regions.failover.lease import Leases
 from regions.failover.link import Link
 from regions.replication import install
 from regions.topology import CellSpec, TenancyMode, WritePolicy
+from tests.etcd import Cluster
 
 Closing = list[Callable[[], Awaitable[None]]]
 
@@ -30,18 +34,44 @@ class Store:
 
         async def run() -> None:
             closing: Closing = []
+            proposers = [
+                Leases(name, node, self.ways(name, ttl, closing), ttl)
+                for node, name in enumerate("ab", 1)
+            ]
             try:
-                await test(
-                    *(
-                        Leases(name, node, self.ways(name, ttl, closing), ttl)
-                        for node, name in enumerate("ab", 1)
-                    )
-                )
+                for proposer in proposers:
+                    await proposer.observe([])
+                await test(*proposers)
             finally:
                 for close in closing:
                     await close()
 
         asyncio.run(run())
+
+
+@contextmanager
+def in_etcd(cluster: Cluster, timeout: float = 30) -> Iterator[Store]:
+    """One acceptor: the cluster. `timeout`: seconds until a call is given up."""
+
+    def ways(proposer: str, ttl: float, closing: Closing) -> dict[str, Acceptor]:
+        etcd = Etcd(cluster.urls, timeout=timeout)
+        closing.append(etcd.close)
+        return {"etcd": EtcdAcceptor(etcd, proposer, ttl, clock=LaterThanFirst(ttl))}
+
+    yield Store(ways)
+
+
+class LaterThanFirst:
+    """A clock that has gone on by `seconds` after its first reading: who has just begun waits as
+    long as leases that it can't know may live, and no test has that time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._first = True
+
+    def __call__(self) -> float:
+        first, self._first = self._first, False
+        return time.monotonic() + (0.0 if first else self._seconds)
 
 
 @contextmanager

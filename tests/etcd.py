@@ -1,0 +1,143 @@
+"""Real etcd clusters for tests, on free ports: the machine's program, or Debian's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from infra.fleet.ports import is_free
+from infra.fleet.state import REPOSITORY
+from tests.debian import unpacked
+from tests.settings import TEST_GUARD
+
+PACKAGES = ("etcd-server", "etcd-client")
+
+
+def programs() -> dict[str, Path]:
+    """`etcd` and `etcdctl`. Raises NotToBeHad."""
+    found = {name: shutil.which(name) for name in ("etcd", "etcdctl")}
+    if all(found.values()):
+        return {name: Path(path) for name, path in found.items() if path}
+    root = unpacked(REPOSITORY / ".etcd", *PACKAGES)
+    return {name: root / "usr" / "bin" / name for name in found}
+
+
+@dataclass
+class Cluster:
+    """`members`: name → the ports of its clients and its peers. `generation` names the data."""
+
+    folder: Path
+    members: dict[str, tuple[int, int]]
+    generation: int = 1
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{client}" for client, _ in self.members.values()]
+
+    def start(self, *names: str) -> None:
+        for name in names or self.members:
+            client, peer = (f"http://127.0.0.1:{port}" for port in self.members[name])
+            words = {
+                **self._own(name),
+                "listen-client-urls": client,
+                "advertise-client-urls": client,
+                "listen-peer-urls": peer,
+                "heartbeat-interval": "50",
+                "election-timeout": "500",
+                "unsafe-no-fsync": None,
+            }
+            command = [f"--{key}" if v is None else f"--{key}={v}" for key, v in words.items()]
+            with (self.folder / f"{name}.log").open("ab") as log:
+                process = subprocess.Popen(
+                    [str(programs()["etcd"]), *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            TEST_GUARD.ends(process.pid)
+            self.processes[name] = process
+
+    def kill(self, *names: str) -> None:
+        for name in names or list(self.processes):
+            process = self.processes.pop(name)
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait(30)
+
+    def freeze(self, *names: str) -> None:
+        for name in names:
+            self.processes[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, *names: str) -> None:
+        for name in names:
+            self.processes[name].send_signal(signal.SIGCONT)
+
+    def await_leader(self) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                body = {"key": "bm9uZQ=="}
+                httpx.post(f"{self.urls[0]}/v3/kv/range", json=body, timeout=5).raise_for_status()
+            except httpx.HTTPError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def snapshot(self) -> None:
+        into = str(self.folder / "snapshot")
+        self._control("--endpoints", self.urls[0], "snapshot", "save", into)
+
+    def restore(self) -> None:
+        """All members begin anew with what was in the snapshot."""
+        self.kill()
+        self.generation += 1
+        for name in self.members:
+            words = [f"--{key}={value}" for key, value in self._own(name).items()]
+            self._control("snapshot", "restore", str(self.folder / "snapshot"), *words)
+        (self.folder / "snapshot").unlink()
+        self.start()
+        self.await_leader()
+
+    def _own(self, name: str) -> dict[str, str | None]:
+        peers = {who: f"http://127.0.0.1:{peer}" for who, (_, peer) in self.members.items()}
+        return {
+            "name": name,
+            "data-dir": str(self.folder / f"{name}.{self.generation}"),
+            "initial-advertise-peer-urls": peers[name],
+            "initial-cluster": ",".join(f"{who}={url}" for who, url in peers.items()),
+            "initial-cluster-token": f"test-{self.generation}",
+        }
+
+    def _control(self, *words: str) -> None:
+        subprocess.run(
+            [str(programs()["etcdctl"]), *words],
+            env={**os.environ, "ETCDCTL_API": "3"},
+            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+        )
+
+
+@contextmanager
+def running(folder: Path, members: int = 3) -> Iterator[Cluster]:
+    free = (port for port in range(31_000, 31_500) if is_free(port))
+    cluster = Cluster(folder, {f"m{n}": (next(free), next(free)) for n in range(members)})
+    cluster.start()
+    try:
+        cluster.await_leader()
+        yield cluster
+    finally:
+        cluster.kill()
