@@ -17,7 +17,7 @@ from infra.wan.conditions import Condition, LinkState
 from regions.failover.probes import Acknowledged, Probes
 from regions.topology import CellSpec
 
-RUNS = 10
+RUNS = 20
 LANES = 4
 TTL_SECONDS = 3.0
 PATIENCE_SECONDS = 30.0
