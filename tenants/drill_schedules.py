@@ -112,7 +112,9 @@ def start_due(now: datetime) -> int:
 
 
 def _start(name: str) -> None:
-    with (drills_of(deployment()).folder / "schedules.log").open("ab") as file:
+    folder = drills_of(deployment()).folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "schedules.log").open("ab") as file:
         process = subprocess.Popen(
             [*AS_OPERATOR, "rehearse", name, "--by", f"schedule:{name}"],
             cwd=settings.BASE_DIR,

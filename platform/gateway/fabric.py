@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from regions.failover.reporting import FILE
 
+STALE_SECONDS = 15.0  # a lease is shorter: whoever is silent for so long may not write
 _ORIGIN = ["region", "cell", "origin"]
 _PEER = ["region", "cell", "peer"]
 _CELL = ["region", "cell"]
@@ -37,6 +38,7 @@ GAUGES: Mapping[str, tuple[str, list[str]]] = {
     "meridian_cell_verified_timestamp_seconds": ("When replicas were last compared", _CELL),
     "meridian_cell_equal": ("Whether the last comparison found them equal", _CELL),
     "meridian_cell_differing_rows": ("Rows that differed and were not repaired", _CELL),
+    "meridian_cell_writable": ("Whether the region may write the cell", _CELL),
     "meridian_fabric_report_timestamp_seconds": ("When the agent wrote these", ["region"]),
 }
 
@@ -87,6 +89,9 @@ def _samples(
             yield "meridian_fabric_log_budget_bytes", [region, cell], budget["bytes"]
             yield "meridian_fabric_slowed_seconds", [region, cell], (slowed or 0) / 1000
             yield "meridian_fabric_refusing", [region, cell], float(slowed is None)
+        if "writable" in known:
+            writable = known["writable"] and age < STALE_SECONDS
+            yield "meridian_cell_writable", [region, cell], float(writable)
         yield "meridian_fabric_dead_letters", [region, cell], known["dead_letters"]
         yield "meridian_fabric_conflicts", [region, cell], known["conflicts"]
         if (kept := known.get("tombstones")) is not None:

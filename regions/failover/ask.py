@@ -10,9 +10,11 @@ import psycopg
 
 from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
 from regions.errors import SwitchoverFailed
+from regions.failover.plan import writer_of
 from regions.topology import CellSpec
 
 ASK_SECONDS = 12.0
+LOOK_SECONDS = 0.5
 # Agents heed none that is older.
 _ASKED = """
 SELECT cell, target FROM lease.request
@@ -37,7 +39,7 @@ def ask_holder(
             return False
         raise SwitchoverFailed(f"{source} cannot be reached: {error}") from error
     if outcome == "done":
-        tell(f"{source} fenced itself, drained and let go")
+        tell(f"{source} has fenced itself, drained and let go")
         return True
     if not forced:
         raise SwitchoverFailed(
@@ -55,7 +57,8 @@ def request(
     *,
     forced: bool,
 ) -> str | None:
-    """Leave a request with `region`'s agent; for a hand-over, wait for its outcome."""
+    """Leave a request with `region`'s agent; for a hand-over, wait for its outcome. It is done,
+    too, when somebody else's has brought the cell there: agents heed the newest of a cell."""
     identity = uuid.uuid4()
     with psycopg.connect(
         deployment.dsn(region, CONTROL_DATABASE, AGENT_ROLE),
@@ -68,6 +71,7 @@ def request(
             " VALUES (%s, %s, %s, %s, %s)",
             (identity, spec.name, target, kind, forced),
         )
+        look = time.monotonic() + LOOK_SECONDS
         deadline = time.monotonic() + (ASK_SECONDS if kind == "hand_over" else 0)
         while time.monotonic() < deadline:
             row = connection.execute(
@@ -75,6 +79,10 @@ def request(
             ).fetchone()
             if row and row[0]:
                 return str(row[0])
+            if time.monotonic() > look:
+                if writer_of(deployment, spec) == target:
+                    return "done"
+                look = time.monotonic() + LOOK_SECONDS
             time.sleep(0.02)
     return None
 

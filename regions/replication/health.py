@@ -7,6 +7,7 @@ log is the server's, so other cells' changes in between count too: never less th
 `budget`: how much of that may come together (`regions.replication.budget`); `pressed`: why writers
 are slowed down, or refused (`slowed_ms` null), or null; `paused`: origins of which nothing is taken
 for now. `reseeding`: those whose slot was lost, until this replica has again what they wrote.
+`writable`: whether transactions may commit there now.
 `tombstones`: about how many there are, and when they were last collected.
 """
 
@@ -46,6 +47,7 @@ SELECT jsonb_build_object(
                    pg_current_wal_lsn(), confirmed_flush_lsn)), '{}')
           FROM pg_replication_slots
          WHERE database = current_database() AND slot_type = 'logical'),
+    'writable', fabric.may_write(),
     'dead_letters', (SELECT count(*) FROM fabric.dead_letter),
     'conflicts', (SELECT count(*) FROM fabric.conflict),
     'tombstones', (SELECT jsonb_build_object(

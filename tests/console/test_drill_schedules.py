@@ -38,7 +38,8 @@ JSON = {"HTTP_ACCEPT": "application/json"}
 @pytest.fixture
 def drills(registry: Deployment, settings, tmp_path: Path) -> Iterator[Deployment]:
     """Drills are possible, and all tenants are made for them."""
-    settings.MERIDIAN_DEPLOYMENT = replace(registry, drills=Drills(("false",), ("*",), tmp_path))
+    tool = Drills(("false",), ("*",), tmp_path / "drills")  # a folder that no drill has made yet
+    settings.MERIDIAN_DEPLOYMENT = replace(registry, drills=tool)
     yield settings.MERIDIAN_DEPLOYMENT
     DrillSchedule.objects.all().delete()
     AuditEntry.objects.filter(verb__startswith="drill").delete()

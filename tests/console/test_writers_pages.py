@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 import redis
+from django.db import connections, transaction
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from console.tasks import change_policy, switch_over
+from regions.deployment import Deployment
 from regions.failover.preview_policy import preview_policy
+from regions.models import Cell
 from regions.topology import CellSpec, TenancyMode, WritePolicy
+from tenants.databases import control_writer_alias
+from tenants.errors import InvalidRequest
+from tenants.lifecycle.set_policy import set_policy
 from tenants.models import Operation
+from tests.tenants.workers import until
 
 WRITER = "/console/cell/console-eu/writer/"
 POLICY = "/console/cell/console-eu/policy/"
@@ -84,6 +92,37 @@ def test_what_is_refused_ends_as_failed_with_the_reason(
     operation.refresh_from_db()
     assert operation.state == Operation.State.FAILED
     assert operation.error
+
+
+def test_a_change_of_policy_that_another_operators_overtakes_is_refused(
+    registry: Deployment,
+) -> None:
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    using = control_writer_alias()
+
+    def change() -> None:
+        try:
+            set_policy(
+                "console-eu",
+                policy="follow_the_sun",
+                timetable=SUN,
+                actor="me",
+                tell=lambda _: None,
+            )
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic(using=using):
+            cell = Cell.objects.using(using).select_for_update().get(name="console-eu")
+            mine = pool.submit(change)
+            with connections[using].cursor() as cursor:
+                until(lambda: cursor.execute(waiting) or cursor.fetchone()[0])
+            cell.policy = "active_active"
+            cell.save(using=using)
+        with pytest.raises(InvalidRequest, match="Somebody else has just made console-eu"):
+            mine.result()
+    assert Cell.objects.get(name="console-eu").policy == "active_active"
 
 
 def test_who_may_only_look_can_change_neither(viewer: Client) -> None:

@@ -70,6 +70,17 @@ def test_lag_dead_letters_and_the_last_comparison_are_metrics(publish: Callable[
     )
 
 
+def test_a_cell_that_nobody_may_write_can_be_alarmed_on(publish: Callable[..., None]) -> None:
+    publish()
+    name = 'meridian_cell_writable{cell="eu",region="eu-west"}'
+    cell = REPORT["cells"]["eu"]
+    for writable, age, shown in ((True, 0, 1.0), (False, 0, 0.0), (True, 60, 0.0)):
+        cells = {"eu": cell | {"writable": writable}}
+        document = {"region": "eu-west", "cells": cells, "at": time.time() - age}
+        replace(deployment().region("eu-west").map_dir / FILE, document)
+        assert metrics()[name] == shown
+
+
 def test_without_a_report_there_is_no_sample(publish: Callable[..., None]) -> None:
     publish()
     (deployment().region("eu-west").map_dir / FILE).unlink(missing_ok=True)

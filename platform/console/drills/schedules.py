@@ -31,7 +31,7 @@ def schedule(request: HttpRequest) -> HttpResponse:
         return JsonResponse(made or {"errors": form.errors}, status=status)
     if made is None:
         return show_index(request, form, status=UNPROCESSABLE)
-    messages.success(request, f"{made['name']} runs next at {made['next']}.")
+    messages.success(request, f"{made['name']} runs by itself now.")
     return redirect("console:drills")
 
 

@@ -49,7 +49,7 @@ POLICIES: tuple[tuple[str, str, str], ...] = (
     (
         "follow_the_sun",
         "Follow the sun",
-        "One region writes at a time, and hands over by a timetable: `manage.py cell policy`.",
+        "One region writes at a time, and hands over by a timetable.",
     ),
 )
 

@@ -103,7 +103,7 @@ class Command(VerbCommand):
     def do_failover(self, region: str, to: str | None, dry_run: bool) -> dict[str, Any]:
         where, topology = world()
         if dry_run:
-            return _preview(plan_failover(where, topology, region, to=to))
+            return _with_losses(where, plan_failover(where, topology, region, to=to))
         return operations.failover(
             where, topology, region, to=to, actor=operator(), progress=self.progress
         )
@@ -242,6 +242,20 @@ def _preview(plans: list[Plan]) -> dict[str, Any]:
             for p in plans
         ]
     }
+
+
+def _with_losses(where: Deployment, plans: list[Plan]) -> dict[str, Any]:
+    """A preview that says of each target until how long ago it has what the lost writer wrote:
+    `local` writes since then are not there, and are merged when the region returns."""
+    document = _preview(plans)
+    for plan, shown in zip(plans, document["cells"], strict=True):
+        replicas = cell_status(where, plan.spec)["replicas"] if plan.target else []
+        lags = [lag for one in replicas if one["region"] == plan.target for lag in one["lag"]]
+        behind = next((lag["seconds"] for lag in lags if lag["from"] == plan.source), None)
+        shown["behind_seconds"] = behind
+        if behind is not None:
+            shown["reason"] += f" It has all that {plan.source} wrote until {behind:.1f} s ago."
+    return document
 
 
 def _holds(status: dict[str, Any], region: str) -> bool:
