@@ -69,7 +69,7 @@ class Leader:
         self._open_since: dict[str, float] = {}
         self._tries: dict[str, int] = {}
         self._rests_until: dict[str, float] = {}
-        self._shaky_until: dict[str, float] = {}
+        self._stumbled_at: dict[str, float] = {}
         self._handing_over: set[str] = set()
         self._promotions = Promotions(region, around, journal, clock)
         self._background: set[asyncio.Task[None]] = set()
@@ -95,7 +95,7 @@ class Leader:
         except (Unreachable, psycopg.Error) as error:
             self._journal.say("agent", f"Not renewed: PostgreSQL here does not answer: {error}")
             for lease in due:
-                self._shaky_until[lease.cell] = self._clock() + SHAKY_SECONDS
+                self._stumbled_at[lease.cell] = self._clock()
             return
         for lease in due:
             name = lease.cell
@@ -163,7 +163,7 @@ class Leader:
                     acquire.append(spec)
                 case Action.STEP_DOWN:
                     self.held.pop(spec.name, None)
-                    self._shaky_until[spec.name] = self._clock() + SHAKY_SECONDS
+                    self._stumbled_at[spec.name] = self._clock()
                 case Action.HAND_OVER if spec.name not in self._handing_over:
                     asks = sight.hand_over_to is not None
                     request = requests[spec.name] if asks else None
@@ -260,9 +260,9 @@ class Leader:
         return replica is not None and replica.writable
 
     def _sight(self, spec: CellSpec, view: View, requests: Mapping[str, Request]) -> Sight:
-        now = self._clock()
-        name = spec.name
-        shaky = now < self._shaky_until.get(name, now)
+        now, name = self._clock(), spec.name
+        stumbled = self._stumbled_at.get(name, float("-inf"))
+        shaky = now - stumbled < SHAKY_SECONDS
         # Its own lease is open to a region before it ends: one that is shaky lets it end first.
         if view.open and not (shaky and view.holder == self._region):
             self._open_since.setdefault(name, now)
@@ -279,7 +279,7 @@ class Leader:
             writable=self._writable(name),
             held=name in self.held,
             holder=view.holder,
-            open_for=None if since is None else now - since,
+            open_for=None if since is None else now - max(since, stumbled),
             trip=self._trip,
             resting=self._rests_until.get(name, now) - now,
             quorum=view.answered >= self._leases.majority,

@@ -97,8 +97,15 @@ def test_what_is_refused_ends_as_failed_with_the_reason(
 def test_a_change_of_policy_that_another_operators_overtakes_is_refused(
     registry: Deployment,
 ) -> None:
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     using = control_writer_alias()
+
+    def somebody_waits() -> bool:
+        with connections[using].cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks"
+                " WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+            )
+            return bool(cursor.fetchone()[0])
 
     def change() -> None:
         try:
@@ -116,8 +123,7 @@ def test_a_change_of_policy_that_another_operators_overtakes_is_refused(
         with transaction.atomic(using=using):
             cell = Cell.objects.using(using).select_for_update().get(name="console-eu")
             mine = pool.submit(change)
-            with connections[using].cursor() as cursor:
-                until(lambda: cursor.execute(waiting) or cursor.fetchone()[0])
+            until(somebody_waits)
             cell.policy = "active_active"
             cell.save(using=using)
         with pytest.raises(InvalidRequest, match="Somebody else has just made console-eu"):

@@ -34,7 +34,7 @@ WELL_AGAIN = "DROP TRIGGER slow ON fabric.change; DROP FUNCTION public.slow()"
 
 @dataclass(frozen=True)
 class Ground:
-    """Two tenants with cells of their own, at home in eu-west, with a standby in eu-central."""
+    """Two tenants in two cells, at home in eu-west, with a standby in eu-central."""
 
     fleet: Fleet
     deployment: Deployment
@@ -60,14 +60,12 @@ class Ground:
 
 
 @pytest.fixture(scope="module")
-def ground(fleet: Fleet) -> Iterator[Ground]:
+def ground(fleet: Fleet) -> Ground:
     tenants = [
-        fleet.json("tenant", "create", slug, "--mode", "dedicated", "--residency", "EU")
-        for slug in ("gray-one", "gray-two")
+        fleet.json("tenant", "create", f"gray-{mode}", "--mode", mode, "--residency", "EU")
+        for mode in ("shared", "schema")
     ]
-    yield Ground(fleet, load(fleet.folder / "deployment.json"), tenants)
-    for tenant in tenants:
-        fleet.manage("tenant", "erase", tenant["slug"], "--yes")
+    return Ground(fleet, load(fleet.folder / "deployment.json"), tenants)
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +76,8 @@ def at_home(ground: Ground) -> Iterator[None]:
         done = ground.fleet.manage("region", "failback", "--region", "eu-west", check=False)
         return done.returncode == 0 and ground.writers() == {"eu-west"}
 
-    eventually(home, PATIENCE)
+    if ground.writers() != {"eu-west"}:
+        eventually(home, PATIENCE)
     yield
     eventually(home, PATIENCE)
 
@@ -133,11 +132,10 @@ def test_a_full_disk_that_comes_and_goes_moves_the_writers_once(ground: Ground) 
     try:
         folder.chmod(0o500)
         eventually(lambda: ground.writers() == {"eu-central"}, PATIENCE)
-        for _ in range(2):
-            folder.chmod(mode)
-            look(1.5)
-            folder.chmod(0o500)
-            look(4.0)
+        folder.chmod(mode)
+        look(1.5)
+        folder.chmod(0o500)
+        look(4.0)
     finally:
         folder.chmod(mode)
     look(1.0)
@@ -156,5 +154,7 @@ def test_a_region_that_sees_the_quorum_and_that_clients_do_not_see_hands_its_cel
             eventually(lambda tenant=tenant: ground.takes_writes_of(tenant), PATIENCE)
     finally:
         ground.fleet.run("heal", "process", "eu-west:web")
+        # A new agent has nothing against its web: else the cells would leave again for a while.
+        ground.fleet.run("break", "process", "eu-west:agent", "--how", "kill")
     shown = ground.fleet.json("cell", "show", ground.tenants[0]["cell"])
     assert shown["writer"] == "eu-central"
