@@ -18,7 +18,8 @@ from typing import Any
 from regions.deployment import Deployment
 from regions.errors import NotSettled, ReplicaDown
 from regions.replication.session import Session
-from regions.replication.verification.cut import barrier, everywhere
+from regions.replication.verification.asking import everywhere
+from regions.replication.verification.cut import barrier
 from regions.replication.verify import PATIENCE_SECONDS, replicas
 from regions.topology import CellSpec
 

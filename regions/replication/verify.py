@@ -18,7 +18,7 @@ import psycopg
 from regions.deployment import AGENT_ROLE, Deployment
 from regions.errors import RegionsError, ReplicaDown
 from regions.replication.session import Session, open_session
-from regions.replication.verification.cut import everywhere
+from regions.replication.verification.asking import everywhere
 from regions.replication.verification.record import keep
 from regions.replication.verification.repair import be_alone
 from regions.replication.verification.run import LivedIn, Run, Tell

@@ -18,16 +18,16 @@ from typing import Any, TypeVar
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from regions.errors import NotSettled, ReplicaDown
+from regions.errors import NotSettled
 from regions.replication.housekeeping import BEAT
 from regions.replication.session import Session
+from regions.replication.verification.asking import everywhere, soon
 from regions.replication.verification.tables import Table
 
 T = TypeVar("T")
 Key = tuple[str, ...]
 
 PAUSE_SECONDS = 0.01
-ANSWER_SECONDS = 10.0  # a server that takes longer over a trifle is frozen, or lost
 
 _SHAPES = """
 SELECT DISTINCT columns FROM fabric.change c
@@ -40,13 +40,6 @@ SELECT DISTINCT hstore(_fabric_written) -> {key}::text[] FROM fabric.change c
  WHERE c.rel = $1 AND c.columns = $3
    AND NOT pg_visible_in_snapshot(c.xact, ($2 ->> c.origin::text)::pg_snapshot)
 """)
-
-
-async def everywhere(
-    sessions: Mapping[str, Session], work: Callable[[Session], Awaitable[T]]
-) -> dict[str, T]:
-    """Each region's answer, asked side by side."""
-    return dict(zip(sessions, await asyncio.gather(*map(work, sessions.values())), strict=True))
 
 
 @dataclass(frozen=True)
@@ -114,12 +107,12 @@ async def barrier(sessions: Mapping[str, Session], patience: float) -> dict[str,
     """By node, which of its transactions had committed; all of those every region has applied.
     Raises NotSettled, ReplicaDown."""
     marks = await asyncio.gather(
-        *(_soon(region, _mark(region, session)) for region, session in sessions.items())
+        *(soon(region, _mark(region, session)) for region, session in sessions.items())
     )
     marked = dict(zip(sessions, marks, strict=True))
     deadline = time.monotonic() + patience
     for region, session in sessions.items():
-        while behind := await _soon(region, _behind(session, marked)):
+        while behind := await soon(region, _behind(session, marked)):
             if time.monotonic() > deadline:
                 raise NotSettled(
                     f"{region} has not applied what {behind} wrote {patience:g} s ago: are its"
@@ -127,17 +120,6 @@ async def barrier(sessions: Mapping[str, Session], patience: float) -> dict[str,
                 )
             await asyncio.sleep(PAUSE_SECONDS)
     return {str(node): snapshot for node, snapshot, _ in marked.values()}
-
-
-async def _soon(region: str, answer: Awaitable[T]) -> T:
-    """The region's answer. Raises ReplicaDown, which names it, if there is none."""
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await answer
-    except TimeoutError:
-        raise ReplicaDown(
-            f"{region} has not answered for {ANSWER_SECONDS:g} s: it is frozen, or not reachable"
-        ) from None
 
 
 async def _mark(region: str, session: Session) -> tuple[int, str, int]:

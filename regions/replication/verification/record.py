@@ -9,7 +9,7 @@ from contextlib import suppress
 import psycopg
 
 from regions.replication.session import Session
-from regions.replication.verification.cut import everywhere
+from regions.replication.verification.asking import everywhere
 from regions.replication.verification.verdict import Verdict
 
 KEPT = 100

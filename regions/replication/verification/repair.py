@@ -18,7 +18,8 @@ from regions.errors import RepairRunning
 from regions.replication.capture import HIDDEN_COLUMNS
 from regions.replication.letters import reason as reason_of
 from regions.replication.session import Session
-from regions.replication.verification.cut import Key, everywhere
+from regions.replication.verification.asking import everywhere
+from regions.replication.verification.cut import Key
 from regions.replication.verification.judging import (
     Judgement,
     State,

@@ -13,6 +13,7 @@ from psycopg import sql
 from regions.replication.captured import arguments_of
 from regions.replication.session import Session
 from regions.replication.shapes import KNOWN, Column, Relation, relation_of
+from regions.replication.verification.asking import everywhere, soon
 
 TENANT_COLUMN = "tenant_id"
 
@@ -85,10 +86,12 @@ class Odd:
 
 
 async def read_tables(sessions: Mapping[str, Session]) -> tuple[list[Table], list[Odd]]:
-    """The tables that every replica has alike, and the others."""
-    found = dict(zip(sessions, await asyncio.gather(*map(_read, sessions.values())), strict=True))
-    noted = await asyncio.gather(*(session.fetch(_COLLECTED) for session in sessions.values()))
+    """The tables that every replica has alike, and the others. Raises ReplicaDown."""
+    noted = await asyncio.gather(
+        *(soon(region, session.fetch(_COLLECTED)) for region, session in sessions.items())
+    )
     collected = max(stamp for ((stamp,),) in noted)
+    found = await everywhere(sessions, _read)
     alike, odd = [], []
     for name in sorted(set().union(*found.values())):
         lacking = tuple(region for region, tables in found.items() if name not in tables)

@@ -12,7 +12,8 @@ from psycopg.types.json import Jsonb
 from regions.replication.merging import merge_into
 from regions.replication.session import Session
 from regions.replication.shapes import Shape
-from regions.replication.verification.cut import Key, everywhere
+from regions.replication.verification.asking import everywhere
+from regions.replication.verification.cut import Key
 from regions.replication.verification.judging import State, Version
 from regions.replication.verification.tables import Table
 

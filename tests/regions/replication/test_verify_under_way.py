@@ -212,7 +212,7 @@ def test_an_agent_compares_when_it_is_time_and_repairs_nothing(
 def test_a_server_that_answers_nothing_is_an_error_that_names_it(
     notes: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regions.replication.verification.cut.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("regions.replication.verification.asking.ANSWER_SECONDS", 0.5)
     monkeypatch.setattr("regions.replication.verification.record.PATIENCE_SECONDS", 0.5)
     with notes.administrator(DE) as admin, admin.transaction():
         admin.execute("LOCK TABLE fabric.member IN ACCESS EXCLUSIVE MODE")
