@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from infra.postgres.placement import place
 from regions.deployment import Deployment, load
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from testkit.ports import free_port_base
+
+PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -66,3 +69,12 @@ def _cell(plan: Plan, policy: str) -> CellSpec:
     made = manage_json(plan, "tenant", "create", f"bench-{policy.replace('_', '-')}", *words)
     regions = tuple(made["regions"])
     return CellSpec(made["cell"], TenancyMode.DEDICATED, WritePolicy(policy), regions)
+
+
+def wait_until(done: Callable[[], bool], what: str) -> None:
+    """Raises TimeoutError, which says `what` did not come to be."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.05)

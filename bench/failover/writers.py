@@ -7,10 +7,10 @@ between two acknowledgements, whatever the clients were told meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
-from bench.failover.fleet import Fleet, fleet
+from bench.failover.fleet import Fleet, fleet, wait_until
 from bench.frame import Bench
 from infra.fleet import faults
 from infra.wan.conditions import Condition, LinkState
@@ -20,7 +20,6 @@ from regions.topology import CellSpec
 RUNS = 20
 LANES = 4
 TTL_SECONDS = 3.0
-PATIENCE_SECONDS = 30.0
 WARM_SECONDS = 1.0
 KEYS = (
     "failover.rto_s.kill",
@@ -65,17 +64,17 @@ def _lose(ground: Fleet, spec: CellSpec, how: str, lost: list[float]) -> float:
     """The longest time without an acknowledgement; the home writes before and after."""
     home, other = spec.regions
     with Probes(ground.deployment, spec, lanes=LANES) as probes:
-        _await(lambda: probes.first_from(home) is not None, f"{home} writes")
+        wait_until(lambda: probes.first_from(home) is not None, f"{home} writes")
         time.sleep(WARM_SECONDS)
         broken = time.monotonic()
         _break(ground, home, how)
-        _await(lambda: probes.first_from(other, after=broken) is not None, f"{other} writes")
+        wait_until(lambda: probes.first_from(other, after=broken) is not None, f"{other} writes")
         time.sleep(WARM_SECONDS)
     gap = _longest_gap(probes.acknowledged(), broken)
     ground.heal()
     if spec.policy.leased:
         ground.manage("region", "failback", spec.name)
-    _await(lambda: probes.missing_in(home) == 0 == probes.missing_in(other), "all is there", lost)
+    lost.append(0.0 if _is_all_there(probes, spec) else 1.0)
     return gap
 
 
@@ -95,18 +94,13 @@ def _longest_gap(acks: Sequence[Acknowledged], broken: float) -> float:
     return max(later - earlier for earlier, later in pairwise(times) if later > broken)
 
 
-def _await(done: Callable[[], bool], what: str, lost: list[float] | None = None) -> None:
-    """`lost` gets 0 when it is done, 1 when it does not come to be; without it that is an error."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not done():
-        if time.monotonic() > deadline:
-            if lost is None:
-                raise TimeoutError(what)
-            lost.append(1.0)
-            return
-        time.sleep(0.05)
-    if lost is not None:
-        lost.append(0.0)
+def _is_all_there(probes: Probes, spec: CellSpec) -> bool:
+    """Whether each region has, sooner or later, what any has acknowledged."""
+    try:
+        wait_until(lambda: not any(map(probes.missing_in, spec.regions)), "all is there")
+    except TimeoutError:
+        return False
+    return True
 
 
 def _switchovers(bench: Bench, ground: Fleet) -> None:
