@@ -23,6 +23,7 @@ from console.drills import views as drills
 from console.failover import views as failover
 from console.limits import views as limits
 from console.migrating import views as migrating
+from console.moving import views as moving
 from console.onboarding import views as onboarding
 from console.operations import views as operations
 from console.writers import views as writers
@@ -57,6 +58,7 @@ class ConsoleSite(UnfoldAdminSite):
             "operation/<uuid:key>/retry/": ("retry", operations.retry),
             "tenant/<slug:slug>/suspend/": ("suspend", tenants.suspend_tenant),
             "tenant/<slug:slug>/resume/": ("resume", tenants.resume_tenant),
+            "tenant/<slug:slug>/move/": ("move", moving.move_tenant),
             "tenant/<slug:slug>/token/": ("token", operations.token),
             "tenant/<slug:slug>/limits/": ("tenant_limits", limits.tenant_limits),
             "tenant/<slug:slug>/conflicts/": ("tenant_conflicts", conflicts.tenant_conflicts),

@@ -15,13 +15,14 @@ import psycopg
 from celery import shared_task
 from django.db import Error as DatabaseError
 
-from console.operations.recorder import Recorder, write_end
+from console.operations.recorder import Recorder, Step, write_end
 from console.specs import topology
 from regions.current import deployment
 from regions.errors import RegionsError
-from regions.failover.operations import Progress, failover, switchover
+from regions.failover.operations import failover, switchover
 from tenants.databases import control_writer_alias
 from tenants.errors import TenantsError
+from tenants.lifecycle import move
 from tenants.lifecycle.set_policy import set_policy
 from tenants.models import Operation
 
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 def failover_region(operation_id: str) -> None:
     """Move every writer out of the operation's region; the measured result goes into the row."""
 
-    def work(operation: Operation, alias: str, tell: Progress) -> dict[str, Any]:
+    def work(operation: Operation, alias: str, tell: Step) -> dict[str, Any]:
         region = operation.arguments["region"]
         return failover(deployment(), topology(alias), region, actor=operation.actor, progress=tell)
 
@@ -43,7 +44,7 @@ def failover_region(operation_id: str) -> None:
 def switch_over(operation_id: str) -> None:
     """Move the writer of the operation's cell; the measured result goes into the row."""
 
-    def work(operation: Operation, alias: str, tell: Progress) -> dict[str, Any]:
+    def work(operation: Operation, alias: str, tell: Step) -> dict[str, Any]:
         cell, to = operation.arguments["cell"], operation.arguments["to"]
         moved = switchover(
             deployment(), topology(alias), cell, to, actor=operation.actor, progress=tell
@@ -57,15 +58,32 @@ def switch_over(operation_id: str) -> None:
 def change_policy(operation_id: str) -> None:
     """Give the operation's cell another write policy."""
 
-    def work(operation: Operation, alias: str, tell: Progress) -> None:
+    def work(operation: Operation, alias: str, tell: Step) -> None:
         wanted = {key: operation.arguments[key] for key in ("policy", "timetable")}
         set_policy(operation.arguments["cell"], **wanted, actor=operation.actor, tell=tell)
 
     _carry_out(operation_id, work)
 
 
+@shared_task(name="console.tasks.move_tenant")  # type: ignore[untyped-decorator]
+def move_tenant(operation_id: str) -> None:
+    """Take the operation's tenant to another place."""
+
+    def work(operation: Operation, alias: str, tell: Step) -> dict[str, Any]:
+        where = {kind: operation.arguments.get(kind) for kind in ("cell", "mode")}
+        moved = move(operation.slug, **where, actor=operation.actor, progress=tell)
+        return {
+            "from": moved.source,
+            "to": moved.target,
+            "rows": moved.rows,
+            "pause_ms": moved.pause_ms,
+        }
+
+    _carry_out(operation_id, work)
+
+
 def _carry_out(
-    operation_id: str, work: Callable[[Operation, str, Progress], dict[str, Any] | None]
+    operation_id: str, work: Callable[[Operation, str, Step], dict[str, Any] | None]
 ) -> None:
     alias = control_writer_alias()
     operation = Operation.objects.using(alias).get(id=operation_id)

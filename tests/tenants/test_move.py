@@ -12,7 +12,9 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.db import connections
+from django.template.loader import render_to_string
 
+from console.tasks import move_tenant
 from desk.models import Comment, Customer, Tag, Ticket
 from regions.deployment import APP_ROLE, Deployment
 from regions.errors import ResidencyDenied, UnknownCell
@@ -21,7 +23,7 @@ from regions.topology import database_name
 from tenants import lifecycle
 from tenants.context import tenant_scope
 from tenants.errors import InvalidRequest, TenantNotActive, UnknownTenant
-from tenants.models import AuditEntry, Move
+from tenants.models import AuditEntry, Move, Operation
 from tenants.seams import cell_spec
 from tests.tenants.conftest import EU, HOME, MODES, silent
 from tests.tenants.moves import (
@@ -178,3 +180,20 @@ def test_the_application_role_cannot_take_a_fence_down(
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         session.execute("DELETE FROM tenancy.frozen")
+
+
+def test_the_console_moves_a_tenant_and_shows_what_it_measured(places: dict[str, str]):
+    tenant = fresh(places, "shared")
+    operation = Operation.objects.create(
+        verb="move", slug=tenant.slug, actor="me", arguments={"cell": places["other"]}
+    )
+    move_tenant(str(operation.id))
+    operation.refresh_from_db()
+    assert (operation.state, operation.error) == (Operation.State.DONE, "")
+    assert now(tenant).cell == places["other"]
+    result = operation.arguments["result"]
+    assert (result["from"], result["to"]) == (tenant.cell, places["other"])
+    assert result["pause_ms"] > 0
+    assert f"{result['rows']}" in render_to_string(
+        "console/operation_progress.html", {"operation": operation, "ended": True, "result": result}
+    )

@@ -6,8 +6,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
 from console.access import actor, needs
+from console.confirming import Confirmation
 from console.environment import here
-from console.failover.forms import FailoverForm
 from console.live.snapshot import observatory
 from console.operations import queue
 from console.pages import page
@@ -25,8 +25,8 @@ def confirm(request: HttpRequest, name: str) -> HttpResponse:
     """Show what would move; on POST, with the region's name typed, queue it once."""
     region = get_object_or_404(Region, name=name)
     if request.method != "POST":
-        return _page(request, region, FailoverForm(region=region.name))
-    form = FailoverForm(request.POST, region=region.name)
+        return _page(request, region, Confirmation(name=region.name))
+    form = Confirmation(request.POST, name=region.name)
     if not form.is_valid():
         return _page(request, region, form, status=UNPROCESSABLE)
     operation = queue.start(
@@ -40,7 +40,7 @@ def confirm(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _page(
-    request: HttpRequest, region: Region, form: FailoverForm, *, status: int = 200
+    request: HttpRequest, region: Region, form: Confirmation, *, status: int = 200
 ) -> HttpResponse:
     where, known = deployment(), topology()
     snapshot = observatory().look(where, known, here())

@@ -16,7 +16,7 @@ from celery import Task
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from console.tasks import change_policy, failover_region, switch_over
+from console.tasks import change_policy, failover_region, move_tenant, switch_over
 from tenants.models import Operation
 from tenants.tasks import provision_tenant
 
@@ -24,11 +24,13 @@ PROVISION = "provision"
 FAILOVER = "failover"
 SWITCHOVER = "switchover"
 POLICY = "policy"
+MOVE = "move"
 TASKS: Mapping[str, Task] = {
     PROVISION: provision_tenant,
     FAILOVER: failover_region,
     SWITCHOVER: switch_over,
     POLICY: change_policy,
+    MOVE: move_tenant,
 }
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import psycopg
 from django.db import Error as DatabaseError
@@ -28,12 +28,18 @@ STEP_LENGTH = 200
 UNREACHABLE = (DatabaseError, psycopg.Error, RegionsError)
 
 
+class Step(Protocol):
+    """Tells what is being done now."""
+
+    def __call__(self, sentence: str, percent: int | None = None, /) -> None: ...
+
+
 class Recorder:
     """A thread that writes the newest step; `step` may be called from any thread."""
 
     def __init__(self, operation_id: str) -> None:
         self._id = operation_id
-        self._steps: SimpleQueue[str | None] = SimpleQueue()
+        self._steps: SimpleQueue[tuple[str, int | None] | None] = SimpleQueue()
         self._thread = Thread(target=self._write_steps, name="operation-recorder", daemon=True)
 
     def __enter__(self) -> Self:
@@ -49,14 +55,16 @@ class Recorder:
         self._steps.put(None)
         self._thread.join()
 
-    def step(self, sentence: str) -> None:
-        self._steps.put(sentence)
+    def step(self, sentence: str, percent: int | None = None) -> None:
+        """Without `percent` the bar goes on a little, and never reaches its end."""
+        self._steps.put((sentence, percent))
 
     def _write_steps(self) -> None:
         percent = 0
         try:
-            while (sentence := self._steps.get()) is not None:
-                percent += max(1, (95 - percent) // 8)
+            while (said := self._steps.get()) is not None:
+                sentence, known = said
+                percent = percent + max(1, (95 - percent) // 8) if known is None else known
                 with suppress(*UNREACHABLE):
                     write(
                         self._id,

@@ -23,6 +23,7 @@ RETRY_PERMISSIONS = {
     queue.FAILOVER: "regions.change_region",
     queue.SWITCHOVER: "regions.change_cell",
     queue.POLICY: "regions.change_cell",
+    queue.MOVE: "tenants.change_tenant",
 }
 
 
@@ -96,4 +97,6 @@ def _title(operation: Operation) -> str:
         return f"Moving the writer of {operation.slug}"
     if operation.verb == queue.POLICY:
         return f"Write policy of {operation.slug}"
+    if operation.verb == queue.MOVE:
+        return f"Moving {operation.slug}"
     return f"{operation.verb} {operation.slug}"

@@ -1,10 +1,6 @@
-"""What is asked before a cell's writer moves or its policy changes. `operation` is the idempotency
-key: one rendered form starts its work once."""
+"""What is chosen before a cell's writer moves or its policy changes."""
 
 from __future__ import annotations
-
-from typing import Any
-from uuid import uuid4
 
 from django import forms
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -38,23 +34,3 @@ class PolicyChoice(forms.Form):
         help_text=f"To follow the sun: {GRAMMAR}, with commas between shifts.",
         widget=UnfoldAdminTextInputWidget({"autocomplete": "off", "spellcheck": "false"}),
     )
-
-
-class Confirmation(forms.Form):
-    """The cell's name, typed."""
-
-    operation = forms.UUIDField(widget=forms.HiddenInput)
-    confirm = forms.CharField(
-        widget=UnfoldAdminTextInputWidget({"autocomplete": "off", "spellcheck": "false"})
-    )
-
-    def __init__(self, *args: Any, cell: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._cell = cell
-        self.fields["operation"].initial = uuid4()
-
-    def clean_confirm(self) -> str:
-        typed: str = self.cleaned_data["confirm"].strip()
-        if typed != self._cell:
-            raise forms.ValidationError(f"Type {self._cell} to confirm. Nothing was changed.")
-        return typed

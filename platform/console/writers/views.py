@@ -9,12 +9,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
 from console.access import actor, needs
+from console.confirming import Confirmation
 from console.environment import here
 from console.live.snapshot import observatory
 from console.operations import queue
 from console.pages import page
 from console.specs import slugs_by_cell, topology
-from console.writers.forms import Confirmation, PolicyChoice, TargetChoice
+from console.writers.forms import PolicyChoice, TargetChoice
 from regions.current import deployment
 from regions.errors import RegionsError
 from regions.failover.plan import plan_switchover
@@ -90,9 +91,9 @@ def _confirmed(
     arguments: dict[str, Any],
     context: dict[str, Any],
 ) -> HttpResponse:
-    form, status = Confirmation(cell=cell), 200
+    form, status = Confirmation(name=cell), 200
     if request.method == "POST":
-        form = Confirmation(request.POST, cell=cell)
+        form = Confirmation(request.POST, name=cell)
         if form.is_valid() and not context["refused"]:
             operation = queue.start(
                 form.cleaned_data["operation"], verb, cell, arguments, actor=actor(request)

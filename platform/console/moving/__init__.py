@@ -1,0 +1,1 @@
+"""Taking a tenant to another place from the console: preview, confirmation, result."""
