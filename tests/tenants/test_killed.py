@@ -10,18 +10,23 @@ import pytest
 
 from desk.models import Ticket
 from regions import cells
-from regions.deployment import Deployment
+from regions.deployment import CONTROL_DATABASE, Deployment
 from regions.models import Cell
 from tenants import lifecycle
 from tenants.context import tenant_scope
 from tenants.isolation.modes import isolation_of
 from tenants.models import Spare, Tenant
 from tenants.seams import cell_spec, record_for
-from tests.tenants.conftest import EU, end_own_cells, silent
+from tests.tenants.conftest import EU, HOME, end_own_cells, silent
 from tests.tenants.mortal import Mortals, mortals
+from tests.tenants.workers import until
 
 WISHES = {"residency": "EU", "policy": "active_active"}
 MANY = 30
+LOCKS = """
+SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 # Databases that other tests made beside the registry.
 OTHERS = {"cell_desk_lab", "cell_desk_fenced", "cell_lab"}
 
@@ -38,6 +43,16 @@ def no_spares(tenants, settings) -> Iterator[None]:
     lifecycle.drain_pools(actor="test", progress=silent)
     yield
     lifecycle.drain_pools(actor="test", progress=silent)
+
+
+def killed_at(
+    deployment: Deployment, mortal: Mortals, step: int, verb: str, **arguments: Any
+) -> bool:
+    """Who is killed has its locks until the servers notice: they have when this returns."""
+    killed = mortal.killed_at(step, verb, **arguments)
+    with cells.administrator(deployment, HOME, CONTROL_DATABASE) as admin:
+        until(lambda: admin.execute(LOCKS).fetchone() == (0,))
+    return killed
 
 
 def nothing_is_left_over(deployment: Deployment) -> None:
@@ -70,7 +85,7 @@ def test_the_next_request_with_the_key_finishes_what_was_killed(
     for step in range(1, MANY, stride):
         name, key = f"q{uuid4().hex[:10]}", str(uuid4())
         wanted: dict[str, Any] = {"mode": mode, **WISHES, "idempotency_key": key}
-        killed = mortal.killed_at(step, "provision", slug=name, **wanted)
+        killed = killed_at(deployment, mortal, step, "provision", slug=name, **wanted)
         works(lifecycle.provision(name, **wanted, actor="test", progress=silent))
         assert Tenant.objects.filter(slug=name).count() == 1
         nothing_is_left_over(deployment)
@@ -95,7 +110,7 @@ def test_a_spare_that_a_killed_request_took_is_its_tenants(
         (spare,) = Spare.objects.filter(pool=key)
         name = f"q{uuid4().hex[:10]}"
         wanted = {"mode": mode, "regions": regions, **WISHES, "idempotency_key": name}
-        assert mortal.killed_at(step, "provision", slug=name, **wanted)
+        assert killed_at(deployment, mortal, step, "provision", slug=name, **wanted)
         tenant = lifecycle.provision(name, **wanted, actor="test", progress=silent)
         assert tenant.id == spare.id
         works(tenant)
@@ -108,7 +123,7 @@ def test_who_asks_for_something_else_clears_away_what_was_killed(
     deployment: Deployment, mortal: Mortals, step: int
 ):
     name = f"q{uuid4().hex[:10]}"
-    assert mortal.killed_at(step, "provision", slug=name, mode="dedicated", **WISHES)
+    assert killed_at(deployment, mortal, step, "provision", slug=name, mode="dedicated", **WISHES)
     left = Tenant.objects.get(slug=name)
     assert left.state == "provisioning"
     wanted: dict[str, Any] = {"mode": "schema", **WISHES}
@@ -125,7 +140,7 @@ def test_who_fills_a_pool_next_clears_away_what_was_killed(
     wanted = {"mode": "dedicated", "regions": ["eu-west"], **WISHES}
     lifecycle.provision(f"q{uuid4().hex[:10]}", **wanted, actor="test", progress=silent)
     for step in range(1, MANY):
-        killed = mortal.killed_at(step, "fill_pools", key=key, to=1)
+        killed = killed_at(deployment, mortal, step, "fill_pools", key=key, to=1)
         (done,) = lifecycle.fill_pools(key=key, to=1, actor="test", progress=silent)
         assert done.problem == ""
         assert Spare.objects.get(pool=key).state == "ready"
