@@ -67,7 +67,7 @@ def _clients(ground: Fleet) -> Iterator[dict[str, str]]:
 
     def write() -> None:
         url = f"{ground.deployment.edge_url}/api/desk/tickets"
-        with httpx.Client(timeout=2.0, headers=headers, trust_env=False) as client:
+        with httpx.Client(timeout=10.0, headers=headers, trust_env=False) as client:
             while not stop.is_set():
                 title = uuid.uuid4().hex
                 try:
