@@ -7,6 +7,8 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+UNPROCESSABLE = 422  # of a form that is shown again
+
 
 def page(
     request: HttpRequest, template: str, *, title: str, status: int = 200, **context: Any

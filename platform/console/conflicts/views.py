@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, redirect
 
 from console.access import actor, effect, needs
 from console.conflicts.forms import ConflictFilter
-from console.pages import page
+from console.pages import UNPROCESSABLE, page
 from regions.cli import one_line
 from regions.errors import RegionsError
 from tenants.conflicts.entries import Cursor, Wanted
@@ -20,7 +20,6 @@ from tenants.errors import TenantsError
 from tenants.lifecycle.conflicts import restore_conflict, show_conflicts
 from tenants.models import Tenant
 
-UNPROCESSABLE = 422
 AT_ONCE = 25
 
 

@@ -10,7 +10,8 @@ from django.shortcuts import redirect
 
 from console.access import actor, effect
 from console.drills.forms import ScheduleForm
-from console.drills.views import UNPROCESSABLE, leased_cells, show_index, wants_json
+from console.drills.views import leased_cells, show_index, wants_json
+from console.pages import UNPROCESSABLE
 from regions.errors import RegionsError
 from tenants.drill_schedules import document, schedule_drill, unschedule_drill
 from tenants.errors import TenantsError

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 
 from console.access import actor, effect, needs
 from console.drills.forms import CellChoice, Confirmation, ScheduleForm
-from console.pages import page
+from console.pages import UNPROCESSABLE, page
 from regions.current import deployment
 from regions.drills import folder as folders
 from regions.drills.scenarios import SCENARIOS
@@ -27,7 +27,6 @@ from tenants.drilling import AS_OPERATOR, Wish, drill_list, plan_drill
 from tenants.models import DrillSchedule
 from tenants.seams import all_specs
 
-UNPROCESSABLE = 422
 START_SECONDS = 60
 RUNS_SHOWN = 20
 

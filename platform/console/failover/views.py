@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404
 
-from console.access import actor, needs
+from console.access import needs
 from console.confirming import Confirmation
 from console.environment import here
 from console.live.snapshot import observatory
@@ -17,31 +17,18 @@ from regions.failover.preview import preview
 from regions.models import Region
 from regions.topology import read_leases
 
-UNPROCESSABLE = 422
-
 
 @needs("regions.change_region")
 def confirm(request: HttpRequest, name: str) -> HttpResponse:
     """Show what would move; on POST, with the region's name typed, queue it once."""
     region = get_object_or_404(Region, name=name)
-    if request.method != "POST":
-        return _page(request, region, Confirmation(name=region.name))
-    form = Confirmation(request.POST, name=region.name)
-    if not form.is_valid():
-        return _page(request, region, form, status=UNPROCESSABLE)
-    operation = queue.start(
-        form.cleaned_data["operation"],
-        queue.FAILOVER,
-        region.name,
-        {"region": region.name},
-        actor=actor(request),
-    )
-    return redirect("console:operation", key=operation.id)
+    form = Confirmation(request, name=region.name)
+    if form.is_valid():
+        return form.start(queue.FAILOVER, {"region": region.name})
+    return _page(request, region, form)
 
 
-def _page(
-    request: HttpRequest, region: Region, form: Confirmation, *, status: int = 200
-) -> HttpResponse:
+def _page(request: HttpRequest, region: Region, form: Confirmation) -> HttpResponse:
     where, known = deployment(), topology()
     snapshot = observatory().look(where, known, here())
     leases = read_leases(where.map_dirs)
@@ -49,7 +36,7 @@ def _page(
         request,
         "console/failover.html",
         title=f"Fail {region.name} over",
-        status=status,
+        status=form.status,
         form=form,
         region=region,
         live=snapshot.region(region.name),

@@ -14,7 +14,7 @@ from django.urls import reverse
 from console.access import actor, effect, needs
 from console.limits.forms import PlanForm, TenantLimitsForm
 from console.limits.picture import Day, bars, columns, limit_lines
-from console.pages import page
+from console.pages import UNPROCESSABLE, page
 from regions.errors import RegionsError
 from tenants.errors import TenantsError
 from tenants.limits.assign import assign
@@ -23,7 +23,6 @@ from tenants.limits.plans import delete_plan, save_plan
 from tenants.limits.values import resolve
 from tenants.models import Plan, Tenant, Usage
 
-UNPROCESSABLE = 422
 DAYS = 14
 
 

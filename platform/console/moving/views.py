@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404
 
-from console.access import actor, needs
+from console.access import needs
 from console.confirming import Confirmation
 from console.moving.forms import PlaceChoice
 from console.operations import queue
@@ -20,8 +20,6 @@ from regions.topology import CellSpec, TenancyMode
 from tenants.errors import TenantsError
 from tenants.lifecycle import preview_move
 from tenants.models import Tenant
-
-UNPROCESSABLE = 422
 
 
 @needs("tenants.change_tenant")
@@ -36,23 +34,20 @@ def move_tenant(request: HttpRequest, slug: str) -> HttpResponse:
             context["plan"] = preview_move(slug, **where)
         except (RegionsError, TenantsError) as refused:
             context["refused"] = str(refused)
-    form, status = Confirmation(name=slug), 200
-    if request.method == "POST":
-        form = Confirmation(request.POST, name=slug)
-        if form.is_valid() and context["plan"]:
-            key = form.cleaned_data["operation"]
-            operation = queue.start(key, queue.MOVE, slug, where, actor=actor(request))
-            return redirect("console:operation", key=operation.id)
-        status = UNPROCESSABLE
+    form = Confirmation(request, name=slug)
+    if form.is_valid() and context["plan"]:
+        return form.start(queue.MOVE, where)
     return page(
         request,
         "console/move.html",
         title=f"Move {slug}",
-        status=status,
+        status=form.status,
         form=form,
         choice=PlaceChoice(_offered(tenant), to),
-        to=to,
         where=where,
+        hidden={"to": to},
+        command=f"tenant move {slug}"
+        + "".join(f" --{kind} {name}" for kind, name in where.items()),
         tenant=tenant,
         **context,
     )

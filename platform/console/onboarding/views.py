@@ -10,13 +10,11 @@ from console.access import actor, needs
 from console.onboarding.choices import MODES, POLICIES
 from console.onboarding.forms import OnboardingForm
 from console.operations import queue
-from console.pages import page
+from console.pages import UNPROCESSABLE, page
 from console.specs import tenants_by_cell, topology
 from regions.current import deployment
 from regions.models import Cell
 from tenants.models import Operation, Plan
-
-UNPROCESSABLE = 422
 
 
 @needs("tenants.add_tenant")

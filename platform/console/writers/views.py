@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404
 
-from console.access import actor, needs
+from console.access import needs
 from console.confirming import Confirmation
 from console.environment import here
 from console.live.snapshot import observatory
@@ -25,8 +25,6 @@ from tenants.errors import TenantsError
 from tenants.lifecycle.set_policy import preview
 from tenants.seams import spec_for
 
-UNPROCESSABLE = 422
-
 
 @needs("regions.change_cell")
 def switch_over(request: HttpRequest, name: str) -> HttpResponse:
@@ -35,6 +33,8 @@ def switch_over(request: HttpRequest, name: str) -> HttpResponse:
     known = topology()
     to = str(request.POST.get("to") or request.GET.get("to") or spec.regions[-1])
     context: dict[str, Any] = {"refused": "", "plan": None, "choice": TargetChoice(spec, to)}
+    context["hidden"] = {"to": to}
+    context["command"] = f"region switchover {name} --to {to}"
     try:
         context["plan"] = plan = plan_switchover(deployment(), known, name, to)
         if to not in observatory().look(deployment(), known, here()).up:
@@ -49,7 +49,6 @@ def switch_over(request: HttpRequest, name: str) -> HttpResponse:
         "console/switchover.html",
         f"Move the writer of {name}",
         queue.SWITCHOVER,
-        {"cell": name, "to": to},
         context,
     )
 
@@ -70,14 +69,16 @@ def change_policy(request: HttpRequest, name: str) -> HttpResponse:
     except (RegionsError, TenantsError) as refused:
         context["refused"] = str(refused)
     context["nothing"] = (spec.policy, spec.timetable) == (policy, timetable)
-    context["wanted"] = wanted = {"policy": policy, "timetable": timetable}
+    context["hidden"] = {"policy": policy, "timetable": timetable}
+    context["command"] = f"cell policy {name} --to {policy}"
+    if timetable:
+        context["command"] += f' --timetable "{timetable}"'
     return _confirmed(
         request,
         name,
         "console/policy.html",
         f"Write policy of {name}",
         queue.POLICY,
-        {"cell": name, **wanted},
         context,
     )
 
@@ -88,24 +89,17 @@ def _confirmed(
     template: str,
     title: str,
     verb: str,
-    arguments: dict[str, Any],
     context: dict[str, Any],
 ) -> HttpResponse:
-    form, status = Confirmation(name=cell), 200
-    if request.method == "POST":
-        form = Confirmation(request.POST, name=cell)
-        if form.is_valid() and not context["refused"]:
-            operation = queue.start(
-                form.cleaned_data["operation"], verb, cell, arguments, actor=actor(request)
-            )
-            return redirect("console:operation", key=operation.id)
-        status = UNPROCESSABLE
+    form = Confirmation(request, name=cell)
+    if form.is_valid() and not context["refused"]:
+        return form.start(verb, {"cell": cell, **context["hidden"]})
     tenants = slugs_by_cell().get(cell, ())
     return page(
         request,
         template,
         title=title,
-        status=status,
+        status=form.status,
         form=form,
         cell=cell,
         tenants=tenants,
