@@ -40,6 +40,7 @@ log = logging.getLogger("meridian.agent")
 # when the statement ends.
 _CLOCK_AND_ROOM = "SELECT clock_timestamp(), pg_export_snapshot()"
 PUBLISH_SECONDS = 0.5  # a change that rings no bell is seen anyway
+AGAIN_SECONDS = 1.0
 
 
 def control_cell(deployment: Deployment) -> CellSpec:
@@ -171,11 +172,18 @@ class Agent:
             self._workers[name] = (worker, asyncio.create_task(self._work(worker)))
 
     async def _work(self, worker: ReplicaWorker) -> None:
+        """Begun again after what nobody foresaw: a cell needs all of it, and the others go on."""
         try:
-            await asyncio.gather(worker.run(), worker.match_gate_forever())
-        except Exception:
-            # Nobody waits for this task: what it died of would not be told until the agent ends.
-            log.exception("Part of the work for %s has ended", worker.spec.name)
+            while True:
+                try:
+                    async with asyncio.TaskGroup() as parts:
+                        parts.create_task(worker.run())
+                        parts.create_task(worker.match_gate_forever())
+                except Exception:
+                    log.exception("The work for %s failed, and begins again", worker.spec.name)
+                await asyncio.sleep(AGAIN_SECONDS)
+        finally:
+            await worker.close()
 
     def _acceptors(self, epochs: Mapping[str, int]) -> dict[str, Acceptor]:
         if members := self.deployment.lease_store.etcd:

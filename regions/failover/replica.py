@@ -73,16 +73,20 @@ class ReplicaWorker:
         return self._beat_at is not None and time.monotonic() - self._beat_at < 3 * BEAT_SECONDS
 
     async def run(self) -> None:
-        await asyncio.gather(
-            self._beat_forever(),
-            self._apply_forever(),
-            self._verifier.run(),
-            self._reseeder.run(),
-            self._vetter.run(),
-            self._collector.run(),
-            self._throttle.run(),
-            self._mender.run(),
-        )
+        """Raises ExceptionGroup if a part fails of what it does not foresee; the others end, too:
+        a replica is looked after whole or, for whoever waits, visibly not."""
+        async with asyncio.TaskGroup() as parts:
+            for part in (
+                self._beat_forever,
+                self._apply_forever,
+                self._verifier.run,
+                self._reseeder.run,
+                self._vetter.run,
+                self._collector.run,
+                self._throttle.run,
+                self._mender.run,
+            ):
+                parts.create_task(part())
 
     async def close(self) -> None:
         await self._steer.close()

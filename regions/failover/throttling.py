@@ -31,7 +31,8 @@ SELECT m.log_budget, m.over_budget,
        (SELECT jsonb_object_agg(slot_name, jsonb_build_array(
                pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), active))
           FROM pg_replication_slots
-         WHERE database = current_database() AND slot_type = 'logical' AND wal_status <> 'lost'),
+         WHERE database = current_database() AND slot_type = 'logical' AND wal_status <> 'lost'
+           AND confirmed_flush_lsn IS NOT NULL), -- null: it is being made
        (SELECT jsonb_object_agg(w.region, jsonb_build_array(
                (SELECT coalesce(sum(pg_column_size(c.rows)), 0) FROM fabric.change c
                  WHERE c.origin = w.origin AND c.arrival > w.arrival), w.paused IS NOT NULL))

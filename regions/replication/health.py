@@ -46,7 +46,8 @@ SELECT jsonb_build_object(
         SELECT coalesce(jsonb_object_agg(slot_name, pg_wal_lsn_diff(
                    pg_current_wal_lsn(), confirmed_flush_lsn)), '{}')
           FROM pg_replication_slots
-         WHERE database = current_database() AND slot_type = 'logical'),
+         WHERE database = current_database() AND slot_type = 'logical'
+           AND confirmed_flush_lsn IS NOT NULL), -- null: it is being made
     'writable', fabric.may_write(),
     'dead_letters', (SELECT count(*) FROM fabric.dead_letter),
     'conflicts', (SELECT count(*) FROM fabric.conflict),

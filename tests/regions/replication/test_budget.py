@@ -156,3 +156,26 @@ def test_a_peer_that_is_let_go_is_seeded_again_when_it_is_back_and_nobody_was_re
     club.until(lambda: club.ask(DE, gaps) == [])
     club.settle()
     assert club.ask(DE, ROWS) == club.ask(EU, ROWS)
+
+
+def test_a_slot_that_is_being_made_is_nobodys_debt(club: Club) -> None:
+    """It waits for the transactions that run, and has confirmed nothing: looks go on meanwhile."""
+    declare(club, Over.LET_GO)
+    slot = transport.slot_name(club.spec, DE)
+    being_made = (
+        "SELECT 1 FROM pg_replication_slots"
+        f" WHERE slot_name = '{slot}' AND confirmed_flush_lsn IS NULL"
+    )
+    with club.session(EU) as busy, busy.transaction():
+        busy.execute("SELECT pg_current_xact_id()")
+        with cells.administrator(club.deployment, EU, club.spec.database) as admin:
+            transport.discard_slot(admin, club.spec, to=DE)
+            club.until(lambda: admin.execute(being_made.encode()).fetchone() is not None)
+            admin.execute("UPDATE fabric.gate SET pressed = 'before', slowed_ms = 1")
+            club.until(lambda: club.ask(EU, PRESSED) == [(None, None)])
+            assert admin.execute(being_made.encode()).fetchone() is not None
+        assert len(cell_status(club.deployment, club.spec)["replicas"]) == 2
+    gaps = "SELECT region FROM fabric.watermark WHERE gap IS NOT NULL"
+    club.until(lambda: club.links(EU).count((slot,)) == 1 and club.ask(DE, gaps) == [])
+    club.settle()
+    assert club.ask(DE, ROWS) == club.ask(EU, ROWS)
