@@ -20,6 +20,7 @@ from console.admins.operators import GroupAdmin, OperatorAdmin
 from console.conflicts import views as conflicts
 from console.drills import schedules
 from console.drills import views as drills
+from console.emptying import views as emptying
 from console.failover import views as failover
 from console.limits import views as limits
 from console.migrating import views as migrating
@@ -87,6 +88,8 @@ class ConsoleSite(UnfoldAdminSite):
             "cell/<slug:name>/policy/": ("policy", writers.change_policy),
             "region/<slug:name>/live/": ("region_live", places.region_live),
             "region/<slug:name>/failover/": ("failover", failover.confirm),
+            "region/<slug:name>/evacuate/": ("evacuate", emptying.evacuate),
+            "region/<slug:name>/failback/": ("failback", emptying.fail_back),
         }
         return [
             path(route, self.admin_view(view), name=name) for route, (name, view) in pages.items()

@@ -18,7 +18,9 @@ from django.db import Error as DatabaseError
 from console.operations.recorder import Recorder, Step, write_end
 from console.specs import topology
 from regions.current import deployment
-from regions.errors import RegionsError
+from regions.errors import RegionsError, SwitchoverFailed
+from regions.failover.aside import stand_aside
+from regions.failover.emptying import bring_home, empty
 from regions.failover.operations import failover, switchover
 from tenants.databases import control_writer_alias
 from tenants.errors import TenantsError
@@ -27,6 +29,8 @@ from tenants.lifecycle.set_policy import set_policy
 from tenants.models import Operation
 
 logger = logging.getLogger(__name__)
+
+CATCH_UP_SECONDS = 60.0
 
 
 @shared_task(name="console.tasks.failover_region")  # type: ignore[untyped-decorator]
@@ -50,6 +54,34 @@ def switch_over(operation_id: str) -> None:
             deployment(), topology(alias), cell, to, actor=operation.actor, progress=tell
         )
         return moved | {"cells": [moved]}
+
+    _carry_out(operation_id, work)
+
+
+@shared_task(name="console.tasks.empty_region")  # type: ignore[untyped-decorator]
+def empty_region(operation_id: str) -> None:
+    """Switch over every cell that the operation's region writes."""
+
+    def work(operation: Operation, alias: str, tell: Step) -> dict[str, Any]:
+        asked = operation.arguments
+        how: dict[str, Any] = {"step": asked["step"], "aside": asked["aside"]}
+        how |= {"actor": operation.actor, "progress": tell}
+        return _whole(empty(deployment(), topology(alias), asked["region"], **how))
+
+    _carry_out(operation_id, work)
+
+
+@shared_task(name="console.tasks.fail_back")  # type: ignore[untyped-decorator]
+def fail_back(operation_id: str) -> None:
+    """Switch over to the operation's region what has its home there. If it stood aside it does not
+    any more."""
+
+    def work(operation: Operation, alias: str, tell: Step) -> dict[str, Any]:
+        where, region = deployment(), operation.arguments["region"]
+        stand_aside(where, region, False, by=operation.actor)
+        how: dict[str, Any] = {"step": operation.arguments["step"], "patience": CATCH_UP_SECONDS}
+        how |= {"actor": operation.actor, "progress": tell}
+        return _whole(bring_home(where, topology(alias), region, **how))
 
     _carry_out(operation_id, work)
 
@@ -104,6 +136,13 @@ def _carry_out(
         percent=100,
         arguments=operation.arguments | ({"result": _as_json(result)} if result else {}),
     )
+
+
+def _whole(document: dict[str, Any]) -> dict[str, Any]:
+    """Raises SwitchoverFailed if a part is still to be done: the operation can be tried again."""
+    if refusal := document.pop("refusal"):
+        raise SwitchoverFailed(refusal)
+    return document
 
 
 def _as_json(document: dict[str, Any]) -> Any:

@@ -16,19 +16,30 @@ from celery import Task
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from console.tasks import change_policy, failover_region, move_tenant, switch_over
+from console.tasks import (
+    change_policy,
+    empty_region,
+    fail_back,
+    failover_region,
+    move_tenant,
+    switch_over,
+)
 from tenants.models import Operation
 from tenants.tasks import provision_tenant
 
 PROVISION = "provision"
 FAILOVER = "failover"
 SWITCHOVER = "switchover"
+EVACUATE = "evacuate"
+FAILBACK = "failback"
 POLICY = "policy"
 MOVE = "move"
 TASKS: Mapping[str, Task] = {
     PROVISION: provision_tenant,
     FAILOVER: failover_region,
     SWITCHOVER: switch_over,
+    EVACUATE: empty_region,
+    FAILBACK: fail_back,
     POLICY: change_policy,
     MOVE: move_tenant,
 }

@@ -18,12 +18,15 @@ from tenants.errors import TenantsError
 from tenants.lifecycle import issue_token
 from tenants.models import Operation, Tenant
 
-RETRY_PERMISSIONS = {
-    queue.PROVISION: "tenants.add_tenant",
-    queue.FAILOVER: "regions.change_region",
-    queue.SWITCHOVER: "regions.change_cell",
-    queue.POLICY: "regions.change_cell",
-    queue.MOVE: "tenants.change_tenant",
+# Of each verb: what its page is called, and what an operator needs to start it again.
+KINDS = {
+    queue.PROVISION: ("Onboarding {}", "tenants.add_tenant"),
+    queue.FAILOVER: ("Failing {} over", "regions.change_region"),
+    queue.SWITCHOVER: ("Moving the writer of {}", "regions.change_cell"),
+    queue.EVACUATE: ("Emptying {}", "regions.change_region"),
+    queue.FAILBACK: ("Bringing the cells of {} home", "regions.change_region"),
+    queue.POLICY: ("Write policy of {}", "regions.change_cell"),
+    queue.MOVE: ("Moving {}", "tenants.change_tenant"),
 }
 
 
@@ -84,19 +87,10 @@ def _context(request: HttpRequest, operation: Operation) -> dict[str, Any]:
 
 
 def _may_retry(request: HttpRequest, operation: Operation) -> bool:
-    permission = RETRY_PERMISSIONS.get(operation.verb)
-    return permission is not None and request.user.has_perm(permission)
+    kind = KINDS.get(operation.verb)
+    return kind is not None and request.user.has_perm(kind[1])
 
 
 def _title(operation: Operation) -> str:
-    if operation.verb == queue.PROVISION:
-        return f"Onboarding {operation.slug}"
-    if operation.verb == queue.FAILOVER:
-        return f"Failing {operation.slug} over"
-    if operation.verb == queue.SWITCHOVER:
-        return f"Moving the writer of {operation.slug}"
-    if operation.verb == queue.POLICY:
-        return f"Write policy of {operation.slug}"
-    if operation.verb == queue.MOVE:
-        return f"Moving {operation.slug}"
-    return f"{operation.verb} {operation.slug}"
+    title, _ = KINDS.get(operation.verb, (operation.verb + " {}", ""))
+    return title.format(operation.slug)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import getpass
 from argparse import ArgumentParser
-from collections.abc import Callable
 from typing import Any
 
 from regions.cli import VerbCommand
 from regions.current import deployment
 from regions.deployment import Deployment
-from regions.failover import operations
+from regions.failover import emptying, operations
 from regions.failover.aside import aside_now, stand_aside
-from regions.failover.draining import plan_evacuation, plan_failback
-from regions.failover.plan import Plan, answers, plan_failover, plan_switchover
+from regions.failover.plan import Plan, plan_failover, plan_switchover
 from regions.replication.status import cell_status
-from regions.topology import Topology, read_leases, read_topology
+from regions.topology import Topology, read_topology
 
 
 class Command(VerbCommand):
@@ -117,30 +115,27 @@ class Command(VerbCommand):
         )
 
     def do_evacuate(self, region: str, dry_run: bool, step: int | None = None) -> dict[str, Any]:
-        where, topology = world()
-        where.region(region)
-        leases = read_leases(where.map_dirs)
-        plans = plan_evacuation(topology, leases, region, _candidate(where))
-        if dry_run:
-            return _preview(plans)
-        return self._outcome(
-            operations.evacuate(
-                where, plans, region, step=step, actor=operator(), progress=self.progress
-            )
-        )
+        return self._emptied(region, dry_run, step, aside=False)
 
     do_drain = do_evacuate
 
     def do_maintenance(self, region: str, dry_run: bool, step: int, end: bool) -> dict[str, Any]:
-        where, _ = world()
-        if end and not dry_run:
-            stand_aside(where, region, False, by=operator())
-        elif not dry_run:
-            stand_aside(where, region, True, by=operator())
-            self.progress(f"{region} takes no lease that another region can have")
         if not end:
-            return {**self.do_evacuate(region, dry_run, step), "aside": True}
-        return {**self.do_failback(None, region, 0.0, None, dry_run=True), "aside": dry_run}
+            return {**self._emptied(region, dry_run, step, aside=True), "aside": True}
+        where, topology = world()
+        if not dry_run:
+            stand_aside(where, region, False, by=operator())
+        plans = emptying.homecoming(where, topology, region, returning=True)
+        return {**_preview(plans), "aside": dry_run}
+
+    def _emptied(
+        self, region: str, dry_run: bool, step: int | None, *, aside: bool
+    ) -> dict[str, Any]:
+        where, topology = world()
+        if dry_run:
+            return _preview(emptying.evacuation(where, topology, region))
+        how: dict[str, Any] = {"actor": operator(), "progress": self.progress}
+        return self._outcome(emptying.empty(where, topology, region, step=step, aside=aside, **how))
 
     def show_maintenance(self, document: dict[str, Any]) -> None:
         self.show_failover(document)
@@ -153,15 +148,14 @@ class Command(VerbCommand):
         self, cell: str | None, region: str | None, wait: float, step: int | None, dry_run: bool
     ) -> dict[str, Any]:
         where, topology = world()
-        home = where.region(region).name if region else topology.cell(cell or "").regions[0]
-        leases = read_leases(where.map_dirs)
-        plans = plan_failback(topology, leases, home, _candidate(where))
         if dry_run:
+            home = region or topology.cell(cell or "").regions[0]
+            plans = emptying.homecoming(where, topology, home)
             return _preview([plan for plan in plans if cell in (None, plan.spec.name)])
         how: dict[str, Any] = {"patience": wait, "actor": operator(), "progress": self.progress}
-        if cell is not None:
-            return operations.failback(where, topology, cell, **how)
-        return self._outcome(operations.failback_all(where, plans, home, step=step, **how))
+        if region is None:
+            return operations.failback(where, topology, cell or "", **how)
+        return self._outcome(emptying.bring_home(where, topology, region, step=step, **how))
 
     def _outcome(self, document: dict[str, Any]) -> dict[str, Any]:
         self.refusal = document.pop("refusal")
@@ -210,12 +204,6 @@ def operator() -> str:
 
 def _dry_run(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would move where")
-
-
-def _candidate(where: Deployment) -> Callable[[str], bool]:
-    """Whether a region may be given a lease now: it answers, and is not being worked on."""
-    aside = aside_now(where)
-    return lambda region: region not in aside and answers(where, region)
 
 
 def _step(parser: ArgumentParser, default: int | None) -> None:

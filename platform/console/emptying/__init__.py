@@ -1,0 +1,1 @@
+"""A region emptied for a time, and its cells brought home, from the console."""

@@ -1,0 +1,76 @@
+"""A region is emptied of writers, perhaps to be worked on, and later filled with its own again.
+
+What there is to do is read from the map each time: whoever was stopped, or of whom a part failed,
+repeats it. Nothing here is pure; the plans themselves are (`draining`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regions.deployment import Deployment
+from regions.failover import operations
+from regions.failover.aside import aside_now, stand_aside
+from regions.failover.draining import plan_evacuation, plan_failback
+from regions.failover.operations import Progress
+from regions.failover.plan import Plan, answers
+from regions.topology import Topology, read_leases
+
+
+def evacuation(deployment: Deployment, topology: Topology, region: str) -> list[Plan]:
+    """What emptying `region` would move now. Raises UnknownRegion."""
+    deployment.region(region)
+    aside = aside_now(deployment)
+    return plan_evacuation(
+        topology,
+        read_leases(deployment.map_dirs),
+        region,
+        lambda name: name not in aside and answers(deployment, name),
+    )
+
+
+def homecoming(
+    deployment: Deployment, topology: Topology, region: str, *, returning: bool = False
+) -> list[Plan]:
+    """What would be switched over to `region`, its home. `returning`: as if it did not stand aside
+    any more. Raises UnknownRegion."""
+    deployment.region(region)
+    there = (returning or region not in aside_now(deployment)) and answers(deployment, region)
+    return plan_failback(topology, read_leases(deployment.map_dirs), region, lambda _: there)
+
+
+def empty(
+    deployment: Deployment,
+    topology: Topology,
+    region: str,
+    *,
+    step: int | None,
+    aside: bool,
+    actor: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Switch over every cell that `region` writes, `step` at a time; RPO 0. With `aside` it takes
+    no lease, from before the first switchover on, that another region can have."""
+    deployment.region(region)
+    if aside:
+        stand_aside(deployment, region, True, by=actor)
+        progress(f"{region} takes no lease that another region can have")
+    plans = evacuation(deployment, topology, region)
+    return operations.evacuate(deployment, plans, region, step=step, actor=actor, progress=progress)
+
+
+def bring_home(
+    deployment: Deployment,
+    topology: Topology,
+    region: str,
+    *,
+    step: int | None,
+    patience: float,
+    actor: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Switch over to `region` what has its home there, each cell once it has caught up."""
+    plans = homecoming(deployment, topology, region)
+    return operations.failback_all(
+        deployment, plans, region, step=step, patience=patience, actor=actor, progress=progress
+    )
