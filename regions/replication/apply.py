@@ -27,14 +27,25 @@ _NEXT = sql.SQL("""
 WITH run AS (
     SELECT c.arrival, c.xact, c.size,
            sum(c.size) OVER (ORDER BY c.arrival ROWS UNBOUNDED PRECEDING) - c.size AS before
-      FROM fabric.change c, fabric.watermark w
-     WHERE w.origin = $1 AND c.origin = w.origin AND c.arrival > w.arrival
+      FROM fabric.change c
+     WHERE c.origin = $1
+       AND c.arrival > (SELECT w.arrival FROM fabric.watermark w WHERE w.origin = $1)
      ORDER BY c.arrival LIMIT {batch})
 SELECT (SELECT arrival FROM fabric.watermark WHERE origin = $1), max(arrival), count(*),
        sum(size), (SELECT count(*) FROM run),
        (SELECT xact FROM run WHERE before < {rows} ORDER BY arrival DESC LIMIT 1)
   FROM run WHERE before < {rows}
 """).format(batch=BATCH, rows=BATCH_ROWS)
+
+# What else the source transaction has that the run ends with. One worker fills the inbox of an
+# origin, so that is what comes before another one's entry; all that waits need not be read.
+_END = """
+SELECT max(c.arrival), coalesce(sum(c.size), 0) FROM fabric.change c
+ WHERE c.origin = $1 AND c.arrival > $2
+   AND c.arrival < coalesce((SELECT o.arrival FROM fabric.change o
+                              WHERE o.origin = $1 AND o.arrival > $2 AND o.xact <> $3::text::xid8
+                              ORDER BY o.arrival LIMIT 1), 9223372036854775807)
+"""
 
 _CONTENTS = sql.SQL("""
 SELECT run.*, {known}, EXISTS (SELECT FROM fabric.tombstone g WHERE g.rel = run.rel)
@@ -109,11 +120,7 @@ async def _next_run(session: Session, origin: int) -> tuple[Run | None, int, boo
     more = seen >= BATCH or entries < seen
     if more:
         # The inbox shows source transactions whole, so the last one's end is there to be read.
-        ends = await session.fetch(
-            "SELECT max(arrival), coalesce(sum(size), 0) FROM fabric.change"
-            " WHERE origin = $1 AND arrival > $2 AND xact = $3::text::xid8",
-            (origin, high, str(last)),
-        )
+        ends = await session.fetch(_END, (origin, high, str(last)))
         end, further = ends[0]
         high, rows = end or high, rows + further
     return Run(origin, low, high), int(rows), more

@@ -23,8 +23,9 @@ SET session_replication_role = replica; SET search_path = pg_catalog;
 SET synchronous_commit = off;               -- the inbox itself is durable
 SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;
 SET bytea_output = 'hex'; SET TimeZone = 'UTC'; SET lc_monetary = 'C'; SET xmloption = 'content';
--- A plan is kept: the next stage is small, and what was empty is not.
-SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off
+-- A plan is kept: the next stage is small, what was empty is not, and a run is read in its order.
+SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off;
+SET enable_bitmapscan = off
 """
 
 

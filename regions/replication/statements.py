@@ -41,15 +41,15 @@ _STAGE = sql.SQL(
 INSERT INTO {stage} ({columns}, _fabric_based, _fabric_dead, _fabric_tenant)
 SELECT {columns}, _fabric_based, _fabric_dead, _fabric_tenant
   FROM (SELECT {row_columns}, c.tenant AS _fabric_tenant,
-               CASE WHEN bool_and(c.op <> 'I') OVER run
-                    THEN fabric.first_base(CASE c.op WHEN 'U' THEN written._base - ''
-                                           ELSE '{{}}' END) OVER run END AS _fabric_based,
+               CASE WHEN bool_and(c.op = 'D' OR c.op = 'U' AND written._base IS NOT NULL) OVER run
+                    THEN fabric.earliest_base(written._base - '') FILTER (WHERE c.op = 'U') OVER run
+                    END AS _fabric_based,
                max({death}) FILTER (WHERE c.op = 'D') OVER run AS _fabric_dead,
-               lead(false, 1, true) OVER run AS _fabric_last
+               lag(false, 1, true) OVER run AS _fabric_last
 """
     + _RUN
     + """ {narrowed}
-        WINDOW run AS (PARTITION BY {row_key} ORDER BY c.arrival, _fabric_place
+        WINDOW run AS (PARTITION BY {row_key} ORDER BY c.arrival DESC, _fabric_place DESC
                        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)) AS log
  WHERE _fabric_last"""
 )

@@ -51,7 +51,12 @@ CREATE OR REPLACE FUNCTION fabric.horizon() RETURNS bigint LANGUAGE sql AS $$
             - 1577836800000000) << 8
 $$;
 
--- Earliest wins: the stamps that a run of changes to one row was based on.
+-- The stamps that a run of changes to one row was based on: the last of them counts, so that the
+-- latest change comes first. All of it the server's own: a function of ours is called for each row.
+CREATE OR REPLACE AGGREGATE fabric.earliest_base(jsonb) (
+    SFUNC = pg_catalog.jsonb_concat, STYPE = jsonb, INITCOND = '{}');
+
+-- The same with the earliest change first, for agents of the version before until they are restarted.
 CREATE OR REPLACE FUNCTION fabric.concat_under(upper jsonb, lower jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT lower || upper $$;
 CREATE OR REPLACE AGGREGATE fabric.first_base(jsonb) (SFUNC = fabric.concat_under, STYPE = jsonb, INITCOND = '{}');
