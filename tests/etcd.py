@@ -16,7 +16,7 @@ import httpx
 
 from infra.fleet.ports import is_free
 from infra.fleet.state import REPOSITORY
-from tests.debian import unpacked
+from testkit.debian import unpacked
 from tests.settings import TEST_GUARD
 
 PACKAGES = ("etcd-server", "etcd-client")

@@ -21,7 +21,7 @@ from infra.fleet.ports import is_free
 from infra.fleet.state import REPOSITORY
 from infra.postgres.account import Account, server_account
 from regions.deployment import APP_ROLE, Deployment
-from tests.debian import unpacked
+from testkit.debian import unpacked
 from tests.settings import TEST_GUARD
 
 PACKAGES = ("pgbouncer", "libevent-2.1-7", "libc-ares2")

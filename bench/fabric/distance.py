@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from bench.fabric.speed import COLUMNS, ROW
+from bench.fabric.stream import COLUMNS, ROW
 from bench.fabric.trio import Trio, start
 from bench.frame import Bench
 from infra.wan.conditions import HEALTHY, Condition, LinkState

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import threading
 import time
-from itertools import count
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 
 from bench.fabric.pair import PEER, WRITER, Side, start
+from bench.fabric.stream import COLUMNS, ROW, new_ids, variants
 from bench.frame import Bench, seconds_of
 
 KEYS = (
@@ -20,52 +21,25 @@ KEYS = (
     "fabric.capture_cost.bulk",
     "fabric.capture_cost.bulk_update",
     "fabric.capture_cost.single",
+    "fabric.capture_cost_beside_peer.bulk",
+    "fabric.capture_cost_beside_peer.bulk_update",
+    "fabric.capture_cost_beside_peer.single",
     "fabric.lag_ms.p50",
     "fabric.lag_ms.p99",
 )
 PAIRS = 5
-RATE = 500  # transactions a second
+Connection = psycopg.Connection[Any]
 
-ROW = (
-    "'Ticket ' || n, repeat('Lorem ipsum dolor sit amet. ', 4), 'open', 'normal', mod(n, 500), 0,"
-    " now(), now()"
-)
-COLUMNS = "title, body, status, priority, customer_id, votes, created_at, updated_at"
-# Half of them insert a row, half change one that is there; each is a transaction.
-STREAM = f"""
-CREATE OR REPLACE PROCEDURE stream(transactions integer, rows integer, base bigint)
-LANGUAGE plpgsql AS $$
-BEGIN
-    FOR i IN 0 .. transactions - 1 LOOP
-        IF i % 2 = 0 OR rows > 1 THEN
-            INSERT INTO ticket (id, {COLUMNS})
-            SELECT base + i * rows + n, {ROW} FROM generate_series(1, rows) n;
-        ELSE
-            UPDATE ticket SET votes = votes + 1, status = 'pending', updated_at = now()
-             WHERE id = base + i;
-        END IF;
-        COMMIT;
-    END LOOP;
-END $$
-"""
-_bases = count(1_000_000, 1_000_000)
+RATE = 500  # transactions a second
 
 
 def run(bench: Bench) -> None:
     with start() as (ours, native):
-        for side in (ours, native):
-            with side.connect(WRITER) as session:
-                session.execute(STREAM)
-        size = 20 if bench.quick else 1
-        for variant, transactions, rows in (
-            ("single", 20_000 // size, 1),
-            ("batch", 1_000 // size, 100),
-            ("bulk", 1, 100_000 // size),
-        ):
+        for variant, transactions, rows in variants(quick=bench.quick):
             key = f"fabric.apply_vs_native.{variant}"
             if bench.wants(key):
                 _apply_vs_native(bench, key, ours, native, transactions, rows)
-        _capture_cost(bench, ours, native, 100_000 // size)
+        _capture_cost(bench, ours, native, 5_000 if bench.quick else 100_000)
         if bench.wants("fabric.lag_ms"):
             _lag(bench, ours, 3 if bench.quick else 20)
 
@@ -73,22 +47,11 @@ def run(bench: Bench) -> None:
 def _apply_vs_native(
     bench: Bench, key: str, ours: Side, native: Side, transactions: int, rows: int
 ) -> None:
-    def measure(side: Side) -> float:
-        side.empty()
-        base = next(_bases)
-        with side.connect(PEER) as peer:
-            with side.connect(WRITER) as writer, side.held():
-                writer.execute("SET synchronous_commit = off")
-                writer.execute("CALL stream(%s, %s, %s)", (transactions, rows, base))
-                last = base + 900_000
-                writer.execute(
-                    f"INSERT INTO ticket (id, {COLUMNS}) SELECT {last}, {ROW}"
-                    " FROM generate_series(1, 1) n"
-                )
-                time.sleep(0.3)
-            return seconds_of(lambda: side.await_row(peer, last))
-
-    pairs = bench.paired(PAIRS, lambda: measure(ours), lambda: measure(native))
+    pairs = bench.paired(
+        PAIRS,
+        lambda: ours.seconds_to_catch_up(transactions, rows),
+        lambda: native.seconds_to_catch_up(transactions, rows),
+    )
     bench.record_ratio(
         key,
         [(theirs, mine) for mine, theirs in pairs],
@@ -102,45 +65,57 @@ def _apply_vs_native(
 def _capture_cost(bench: Bench, ours: Side, native: Side, rows: int) -> None:
     insert = f"INSERT INTO ticket ({COLUMNS}) SELECT {ROW} FROM generate_series(1, %s) n"
 
-    def bulk(side: Side) -> float:
+    def bulk(writer: Connection) -> float:
+        return seconds_of(lambda: writer.execute(insert, (rows,)))
+
+    def bulk_update(writer: Connection) -> float:
+        writer.execute(insert, (rows,))
+        return seconds_of(lambda: writer.execute("UPDATE ticket SET votes = votes + 1"))
+
+    def single(writer: Connection) -> float:
+        def write() -> None:
+            for _ in range(max(rows // 100, 50)):
+                writer.execute(insert, (1,))
+
+        return seconds_of(write)
+
+    def alone(side: Side, work: Callable[[Connection], float]) -> float:
+        side.empty()
+        with side.unlinked(), side.connect(WRITER) as writer:
+            return work(writer)
+
+    def beside_the_peer(side: Side, work: Callable[[Connection], float]) -> float:
         side.empty()
         with side.connect(WRITER) as writer:
-            return seconds_of(lambda: writer.execute(insert, (rows,)))
-
-    def bulk_update(side: Side) -> float:
-        side.empty()
-        with side.connect(WRITER) as writer:
-            writer.execute(insert, (rows,))
-            return seconds_of(lambda: writer.execute("UPDATE ticket SET votes = votes + 1"))
-
-    def single(side: Side) -> float:
-        side.empty()
-        number = max(rows // 100, 50)
-        with side.connect(WRITER) as writer:
-
-            def write() -> None:
-                for _ in range(number):
-                    writer.execute(insert, (1,))
-
-            return seconds_of(write)
+            return work(writer)
 
     for variant, work, target, against in (
         ("bulk", bulk, 1.6, f"one INSERT of {rows} rows without capture"),
         ("bulk_update", bulk_update, None, f"one UPDATE of {rows} rows without capture"),
         ("single", single, 1.3, "single-row INSERTs, each durably committed, without capture"),
     ):
-        key = f"fabric.capture_cost.{variant}"
-        if bench.wants(key):
-            pairs = bench.paired(
-                PAIRS, lambda work=work: work(ours), lambda work=work: work(native)
-            )
-            bench.record_ratio(key, pairs, target=target, better="lower", against=against)
+        for measure, key, aim, where in (
+            (alone, f"fabric.capture_cost.{variant}", target, "; no peer reads meanwhile"),
+            (
+                beside_the_peer,
+                f"fabric.capture_cost_beside_peer.{variant}",
+                None,
+                "; both sides' peers apply meanwhile, on the same cores",
+            ),
+        ):
+            if bench.wants(key):
+                pairs = bench.paired(
+                    PAIRS,
+                    lambda m=measure, w=work: m(ours, w),
+                    lambda m=measure, w=work: m(native, w),
+                )
+                bench.record_ratio(key, pairs, target=aim, better="lower", against=against + where)
 
 
 def _lag(bench: Bench, side: Side, seconds: int) -> None:
     """From the writer's commit to the row's first sight in the peer."""
     side.empty()
-    base = next(_bases)
+    base = new_ids()
     number = seconds * RATE
     written: dict[int, float] = {}
     seen: dict[int, float] = {}

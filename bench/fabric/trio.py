@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from bench.fabric.pair import TICKETS
+from bench.fabric.stream import TICKETS
 from infra.wan import conditions
 from infra.wan.conditions import Condition
 from regions import cells

@@ -25,7 +25,7 @@ from tenants.databases import cell_alias
 from tenants.directory import TenantRecord
 from tenants.doctor import pooler as doctor
 from testkit.control import forget_maps, publish_maps
-from tests.debian import NotToBeHad
+from testkit.debian import NotToBeHad
 from tests.pgbouncer import find, pooling
 from tests.settings import TEST_PLAN
 from tests.tenants.attacks.conftest import theirs

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.debian import NotToBeHad
+from testkit.debian import NotToBeHad
 from tests.etcd import Cluster, programs, running
 
 
