@@ -27,7 +27,7 @@ from regions.topology import CellSpec
 Connection = psycopg.Connection[Any]
 Tell = Callable[[str], None]
 
-SILENT_SECONDS = 15.0  # regions beat once a second
+SILENT_SECONDS = 15.0  # regions beat each three seconds at least
 PATIENCE_SECONDS = 60.0
 PAUSE_SECONDS = 0.02
 

@@ -11,7 +11,8 @@ from infra.fleet.plan import HOST
 _SETTINGS: tuple[tuple[str, str], ...] = (
     ("listen_addresses", f"'{HOST}'"),
     ("unix_socket_directories", "''"),
-    ("max_connections", "200"),
+    # The agent has three to each cell's database: for the gate, to look after it, to apply.
+    ("max_connections", "400"),
     ("password_encryption", "'scram-sha-256'"),
     ("shared_buffers", "'48MB'"),
     ("max_wal_size", "'512MB'"),

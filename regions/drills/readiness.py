@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-CAUGHT_UP_SECONDS = 5.0  # heartbeats come once a second
+CAUGHT_UP_SECONDS = 5.0  # heartbeats come each three seconds at least
 
 
 def unready(

@@ -167,7 +167,11 @@ class Agent:
                 self._workers[name][0].spec = spec
                 continue
             worker = ReplicaWorker(
-                self.deployment, self.region, spec, tell=partial(self._journal.reseed, name)
+                self.deployment,
+                self.region,
+                spec,
+                tell=partial(self._journal.reseed, name),
+                works_gate=True,
             )
             self._workers[name] = (worker, asyncio.create_task(self._work(worker)))
 
@@ -176,9 +180,7 @@ class Agent:
         try:
             while True:
                 try:
-                    async with asyncio.TaskGroup() as parts:
-                        parts.create_task(worker.run())
-                        parts.create_task(worker.match_gate_forever())
+                    await worker.run()
                 except Exception:
                     log.exception("The work for %s failed, and begins again", worker.spec.name)
                 await asyncio.sleep(AGAIN_SECONDS)

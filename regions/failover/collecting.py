@@ -6,18 +6,15 @@ kept as long as it takes.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import datetime, timedelta
 
 import psycopg
 
-from regions.deployment import Deployment
 from regions.errors import RegionsError
-from regions.failover.link import Link, Unreachable
+from regions.failover.keeping import Keeper, Kept
 from regions.replication.collecting import collect
 from regions.replication.verification import schedule
-from regions.topology import CellSpec
 
 log = logging.getLogger("meridian.replica")
 
@@ -25,38 +22,30 @@ LOOK_SECONDS = 60.0
 EVERY = timedelta(hours=1)
 LONG = timedelta(days=1)
 
-_LAST = "SELECT collected_at, clock_timestamp() FROM fabric.member"
 
+class Collector(Keeper):
+    sight = ("m.collected_at", "clock_timestamp()")
+    failure = "tombstones are kept"
 
-class Collector:
-    """Of the cell's replica in `region`. Runs until cancelled."""
-
-    def __init__(self, deployment: Deployment, region: str, spec: CellSpec, link: Link) -> None:
-        self._deployment = deployment
-        self._region = region
-        self._spec = spec
-        self._turn = spec.regions.index(region)
-        self._link = link
+    def __init__(self, kept: Kept) -> None:
+        super().__init__(kept)
         self._since: datetime | None = None
 
-    async def run(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                ((last, now),) = await self._link.fetch(_LAST)
-            except (Unreachable, psycopg.Error):
-                continue
-            self._since = since = self._since or now
-            if schedule.due(EVERY, last, now, since=since, turn=self._turn):
-                await self._collect(now - (last or since))
+    @property
+    def pause(self) -> float:
+        return LOOK_SECONDS
+
+    async def take_turn(self, last: datetime | None, now: datetime) -> None:
+        self._since = since = self._since or now
+        if schedule.due(EVERY, last, now, since=since, turn=self.kept.turn):
+            await self._collect(now - (last or since))
 
     async def _collect(self, waited: timedelta) -> None:
+        name = self.kept.spec.name
         try:
-            gone = await collect(self._deployment, self._spec, seen_from=self._region)
+            gone = await collect(self.kept.deployment, self.kept.spec, seen_from=self.kept.region)
         except (RegionsError, psycopg.Error, OSError) as error:
             level = logging.ERROR if waited > LONG else logging.INFO
-            log.log(
-                level, "%s: tombstones are kept, for %s now: %s", self._spec.name, waited, error
-            )
+            log.log(level, "%s: %s, for %s now: %s", name, self.failure, waited, error)
         else:
-            log.info("%s: %s tombstones collected", self._spec.name, dict(gone.tombstones))
+            log.info("%s: %s tombstones collected", name, dict(gone.tombstones))

@@ -17,7 +17,7 @@ from regions.errors import RegionsError
 from regions.failover.plan import Plan
 from regions.topology import CellSpec, Lease, Topology
 
-AT_ONCE = 8
+AT_ONCE = 16
 
 Move = Callable[[Plan], dict[str, Any]]
 Reachable = Callable[[str], bool]

@@ -1,14 +1,22 @@
-"""Who writes which cell, as this region saw it last: `leases.json` in its map folder."""
+"""Who writes which cell, as this region saw it last: `leases.json` in its map folder.
+
+Written by a thread: to replace a file may take as long as the disk is busy, and who asks for it
+renews leases.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Container, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from regions.failover.lease import View
 from regions.mapfile import publish_document
+
+log = logging.getLogger("meridian.agent")
 
 
 class LeaseMap:
@@ -19,6 +27,7 @@ class LeaseMap:
         self._region = region
         self._writers: dict[str, dict[str, Any]] = {}
         self._changed = True
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="lease map")
 
     def remember(self, views: Mapping[str, View], majority: int, held: Container[str]) -> None:
         """What a majority said; a cell that is held here is not without a writer."""
@@ -46,7 +55,14 @@ class LeaseMap:
             self._writers[name] = new
 
     def publish(self) -> None:
-        """Write the file if anything has changed."""
+        """Have the file written if anything has changed; one after the other."""
         if self._changed:
-            publish_document(self._file, {"region": self._region, "cells": self._writers})
+            document = {"region": self._region, "cells": dict(self._writers)}
+            written = self._writing.submit(publish_document, self._file, document)
+            written.add_done_callback(_tell)
             self._changed = False
+
+
+def _tell(written: Future[None]) -> None:
+    if error := written.exception():
+        log.warning("The leases are not published: %s", error)

@@ -9,7 +9,7 @@ frozen it answers nothing, not even a cancel request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
@@ -51,7 +51,11 @@ class Link:
         self._turn = asyncio.Lock()
 
     async def fetch(
-        self, query: Query, params: Sequence[object] = (), *, timeout: float | None = None
+        self,
+        query: Query,
+        params: Sequence[object] | Mapping[str, object] = (),
+        *,
+        timeout: float | None = None,
     ) -> list[tuple[Any, ...]]:
         """The query's rows. Raises Unreachable, or the database's own error."""
 

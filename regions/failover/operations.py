@@ -14,7 +14,7 @@ from typing import Any
 from regions.deployment import Deployment
 from regions.errors import NoWriter, SwitchoverFailed
 from regions.failover.ask import ask_holder, await_gate, request
-from regions.failover.draining import Drained, carry_out
+from regions.failover.draining import AT_ONCE, Drained, carry_out
 from regions.failover.plan import (
     Plan,
     already_elsewhere,
@@ -30,7 +30,7 @@ Progress = Callable[[str], None]
 
 WARM_UP_SECONDS = 0.3
 SETTLE_SECONDS = 0.3
-CONVERGED_SECONDS = 3.0  # heartbeats come once a second
+CONVERGED_SECONDS = 5.0  # where nothing is written heartbeats come each three seconds
 
 
 def failover(
@@ -172,7 +172,7 @@ def _move_all(
     possible = [plan for plan in plans if plan.target is not None]
     if not possible:
         return []
-    with ThreadPoolExecutor(max_workers=min(8, len(possible))) as pool:
+    with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(possible))) as pool:
         return list(
             pool.map(
                 lambda plan: _move(deployment, plan, forced=forced, actor=actor, progress=progress),

@@ -4,7 +4,8 @@ Every function `publish.<name>()` of the local control database that returns jso
 `<name>.json`. Triggers (`publish.touch`) note what a commit, here or in a peer, has changed, and
 ring: it is in the folder some milliseconds later. A document that has a view
 `publish.<name>_entries (key, entry)` changes entry by entry, by lines of its log; the others are
-written anew. After an error, or a restart, everything is.
+written anew. After an error, or a restart, everything is. Threads write: a busy disk, or a large
+document, keeps nothing else waiting.
 """
 
 from __future__ import annotations
@@ -70,12 +71,12 @@ class Publisher:
                     sql.SQL(", ").join(map(sql.Literal, entries)),
                 )
             )
-            if writer.append(entries):
+            if await asyncio.to_thread(writer.append, entries):
                 return
         call = sql.SQL("SELECT {}()").format(sql.Identifier("publish", name))
         ((document,),) = await self._control.fetch(call)
         if name in self._by_entry or document != self.documents.get(name):
-            writer.replace(document)
+            await asyncio.to_thread(writer.replace, document)
         self.documents[name] = document
 
 

@@ -4,21 +4,21 @@ compared with the others from time to time."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 
 from regions.deployment import AGENT_ROLE, Deployment
 from regions.failover.collecting import Collector
+from regions.failover.keeping import Kept, Tell, keep
 from regions.failover.link import Link, Unreachable
 from regions.failover.mending import Mender
-from regions.failover.reseeding import Reseeder, Tell
+from regions.failover.reseeding import Reseeder
 from regions.failover.throttling import Throttle
 from regions.failover.verifying import Verifier
 from regions.failover.vetting import Vetter
@@ -30,14 +30,20 @@ from regions.topology import CellSpec
 log = logging.getLogger("meridian.replica")
 
 BEAT_SECONDS = 1.0
+IDLE_BEATS = 3  # where nothing was written since the last heartbeat, only each third one is made
 RETRY_SECONDS = 0.25
 HOUSEKEEPING_SECONDS = 10.0
 DEAD_LETTER_SECONDS = 5.0
-WANTS_SECONDS = 1.0
+WANTS_SECONDS = 3.0  # until those are tried again that could not be answered
 DEAD_LETTER_SHARE = 0.25  # seconds of them, after which what has arrived has its turn
-_FOR_EVERY_REGION = """
-UPDATE fabric.gate SET valid_until = 'infinity' WHERE valid_until <> 'infinity'
+# Not waited for: a crash leaves a gate that closes sooner, and each flush of the log wakes whoever
+# sends it, for every cell of the server.
+_OPEN = """
+UPDATE fabric.gate SET epoch = %s, valid_until = %s
+ WHERE (epoch < %s OR (epoch = %s AND valid_until < %s))
+   AND set_config('synchronous_commit', 'off', true) = 'off'
 """
+_FOR_EVERY_REGION = "UPDATE fabric.gate SET valid_until = 'infinity'"
 _UNDER_A_LEASE = """
 UPDATE fabric.gate SET valid_until = '-infinity' WHERE valid_until = 'infinity'
 """
@@ -47,24 +53,32 @@ class ReplicaWorker:
     """Runs until cancelled."""
 
     def __init__(
-        self, deployment: Deployment, region: str, spec: CellSpec, *, tell: Tell | None = None
+        self,
+        deployment: Deployment,
+        region: str,
+        spec: CellSpec,
+        *,
+        tell: Tell | None = None,
+        works_gate: bool = False,
     ) -> None:
-        """`tell` is told what operators should know of."""
+        """`tell` is told what operators should know of. `works_gate`: where every region writes,
+        the gate is opened for good, and elsewhere not left so."""
         self.spec = spec
-        self._deployment = deployment
+        self._works_gate = works_gate
         self._node = deployment.region(region).node
         self._unlooked_at = f"{spec.name} in {region} was not looked at since its server started."
         self._dsn = deployment.dsn(region, spec.database, AGENT_ROLE)
         self._steer = Link(f"{spec.name} in {region}", self._dsn, timeout=1.0)
         self._origins = [deployment.region(name).node for name in spec.regions if name != region]
         self._watch = Link(f"{spec.name} in {region}", self._dsn, timeout=2.0)
-        self._verifier = Verifier(deployment, region, spec, self._watch)
-        self._reseeder = Reseeder(deployment, region, spec, self._watch, tell)
-        self._vetter = Vetter(deployment, region, spec, self._watch, tell)
-        self._collector = Collector(deployment, region, spec, self._watch)
-        self._mender = Mender(deployment, region, spec, self._watch)
-        self._throttle = Throttle(deployment, region, spec, self._watch, tell)
+        self._kept = kept = Kept(deployment, region, spec, self._watch, tell)
+        self._vetter = Vetter(kept)
+        self._reseeder = Reseeder(kept)
+        together = (Throttle(kept), self._reseeder, Verifier(kept), Mender(kept))
+        self._keepers = (Collector(kept), *(together if kept.peers else ()))
         self._beat_at: float | None = None
+        self._beat: int | None = None
+        self._idle = 0
         self.handing_over = False
 
     @property
@@ -76,17 +90,10 @@ class ReplicaWorker:
         """Raises ExceptionGroup if a part fails of what it does not foresee; the others end, too:
         a replica is looked after whole or, for whoever waits, visibly not."""
         async with asyncio.TaskGroup() as parts:
-            for part in (
-                self._beat_forever,
-                self._apply_forever,
-                self._verifier.run,
-                self._reseeder.run,
-                self._vetter.run,
-                self._collector.run,
-                self._throttle.run,
-                self._mender.run,
-            ):
-                parts.create_task(part())
+            parts.create_task(self._beat_forever())
+            parts.create_task(self._apply_forever())
+            parts.create_task(self._vetter.run())
+            parts.create_task(keep(self._kept, self._keepers))
 
     async def close(self) -> None:
         await self._steer.close()
@@ -98,11 +105,7 @@ class ReplicaWorker:
         the cell is handed over."""
         if self.handing_over:
             return
-        await self._steer.fetch(
-            "UPDATE fabric.gate SET epoch = %s, valid_until = %s"
-            " WHERE epoch < %s OR (epoch = %s AND valid_until < %s)",
-            (epoch, until, epoch, epoch, until),
-        )
+        await self._steer.fetch(_OPEN, (epoch, until, epoch, epoch, until))
 
     async def close_gate(self) -> int:
         """Stop all commits; returns the heartbeat that comes after the last one in the log.
@@ -128,15 +131,6 @@ class ReplicaWorker:
         """Stop commits without waiting for those in flight: the lease is lost anyway."""
         await self._steer.fetch("UPDATE fabric.gate SET valid_until = '-infinity'")
 
-    async def match_gate_forever(self) -> None:
-        """Where every region writes the gate is open for good; where a lease decides, it is not.
-        A cell's policy may change at any time, and a hand-over may just have closed the gate."""
-        while True:
-            match_gate = _UNDER_A_LEASE if self.spec.policy.leased else _FOR_EVERY_REGION
-            with contextlib.suppress(Unreachable, psycopg.Error):
-                await self._steer.fetch(match_gate)
-            await asyncio.sleep(BEAT_SECONDS)
-
     async def drained(self) -> bool:
         """Whether everything that has arrived is applied."""
         rows = await self._steer.fetch(housekeeping.BACKLOG)
@@ -151,22 +145,43 @@ class ReplicaWorker:
         """Write a heartbeat; returns its number in the log. Raises Unreachable."""
         rows = await self._steer.fetch(housekeeping.BEAT, (self._node,))
         if not rows:
-            self._beat_at = None
-            self._vetter.call()
-            raise Unreachable(self._unlooked_at)
-        ((beat, barred),) = rows
-        self._beat_at = None if barred else time.monotonic()
-        return int(beat)
+            self._missed()
+        return int(rows[0][0])
 
     async def _beat_forever(self) -> None:
         while True:
             pause = BEAT_SECONDS
             try:
-                await self._vetter.note(await self.beat())
+                await self._pulse()
             except (Unreachable, psycopg.Error, OSError) as error:
                 log.warning("%s: heartbeat failed: %s", self.spec.name, error)
                 pause = RETRY_SECONDS
             await asyncio.sleep(pause)
+
+    async def _pulse(self) -> None:
+        """See that the replica is well, and write a heartbeat if it is time; what it costs to know
+        that nothing was written is little."""
+        due = self._idle + 1 >= IDLE_BEATS
+        ((beat, trusted, barred, for_good),) = await self._steer.fetch(
+            housekeeping.PULSE, {"node": self._node, "last": self._beat, "due": due}
+        )
+        if not trusted:
+            self._missed()
+        self._beat_at = None if barred else time.monotonic()
+        if beat is None:
+            self._idle += 1
+        else:
+            self._idle, self._beat = 0, beat
+            await self._vetter.note(beat)
+        if self._works_gate and for_good == self.spec.policy.leased:
+            # A cell's policy may change at any time, and a hand-over may have closed the gate.
+            match = _UNDER_A_LEASE if self.spec.policy.leased else _FOR_EVERY_REGION
+            await self._steer.fetch(match)
+
+    def _missed(self) -> NoReturn:
+        self._beat_at = None
+        self._vetter.call()
+        raise Unreachable(self._unlooked_at)
 
     async def _apply_forever(self) -> None:
         while True:
@@ -183,11 +198,14 @@ class ReplicaWorker:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _apply_on(self, session: Session, waker: Waker) -> None:
-        chores: dict[Callable[[Session], Awaitable[int | None]], tuple[float, float]] = {
-            housekeeping.prune: (HOUSEKEEPING_SECONDS, 0.0),
-            escrow.answer: (WANTS_SECONDS, 0.0),
-            partial(letters.retry, seconds=DEAD_LETTER_SHARE): (DEAD_LETTER_SECONDS, 0.0),
+        """As long as a chore has something to do it is called again at once, between what arrives;
+        so is who answers wants when something came: it may be one."""
+        chores: dict[Callable[[Session], Awaitable[int]], float] = {
+            housekeeping.prune: HOUSEKEEPING_SECONDS,
+            escrow.answer: WANTS_SECONDS,
+            partial(letters.retry, seconds=DEAD_LETTER_SHARE): DEAD_LETTER_SECONDS,
         }
+        due = dict.fromkeys(chores, 0.0)
         while True:
             busy = False
             rows = 0
@@ -197,10 +215,11 @@ class ReplicaWorker:
                     log.error("%s: %d changes parked", self.spec.name, step.parked)
                 busy = busy or step.more
                 rows += step.rows
-            for chore, (every, due) in chores.items():
-                if time.monotonic() >= due:
+            if rows:
+                due[escrow.answer] = 0.0
+            for chore, every in chores.items():
+                if time.monotonic() >= due[chore]:
                     done = await chore(session)
-                    # As long as letters go in, more are tried at once, between what arrives.
-                    chores[chore] = (every, time.monotonic() + (0.0 if done else every))
+                    due[chore] = time.monotonic() + (0.0 if done else every)
                     busy = busy or bool(done)
             await waker.rest(rows=rows, busy=busy)

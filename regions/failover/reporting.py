@@ -37,7 +37,7 @@ async def report_forever(
     """Until cancelled."""
     while True:
         try:
-            replace(folder / FILE, await report(region, workers()))
+            await asyncio.to_thread(replace, folder / FILE, await report(region, workers()))
         except OSError as error:
             log.warning("The state of the fabric is not published: %s", error)
         await asyncio.sleep(REPORT_SECONDS)

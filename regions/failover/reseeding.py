@@ -12,28 +12,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 
 import psycopg
 
 from regions.cells import administrator
-from regions.deployment import AGENT_ROLE, Deployment
-from regions.errors import RegionsError
+from regions.deployment import AGENT_ROLE
+from regions.failover.keeping import Keeper, Kept
 from regions.failover.link import Link, Unreachable
 from regions.replication import transport
 from regions.replication.position import CLOSE_GAPS, DISTRUST
 from regions.replication.verify import verify
-from regions.topology import CellSpec
 
 log = logging.getLogger("meridian.replica")
 
 LOOK_SECONDS = 10.0
 RETRY_SECONDS = 60.0  # comparing a whole cell is not for nothing
 PATIENCE_SECONDS = 10.0  # whoever is further behind than that is waited for at the next look
-SILENT = "5 s"  # peers beat once a second: whom we hear keeps his log for us
 SIGHTINGS = 2  # a cell that is being taken apart is without slots for a moment
-
-Tell = Callable[[str], Awaitable[None]]
 
 # At the peer: whether it keeps its log for us, and whether it is a member at all now.
 _KEPT = """
@@ -42,60 +37,51 @@ SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s
        fabric.kept_closed() IS NOT NULL,
        EXISTS (SELECT FROM fabric.expelled WHERE region = %s)
 """
-_HERE = """
-SELECT fabric.kept_closed() IS NOT NULL,
-       coalesce(array_agg(region) FILTER (WHERE gap IS NOT NULL), '{}'),
-       coalesce(array_agg(region) FILTER (
-           WHERE at > clock_timestamp() - %s::interval AND gap IS NULL), '{}')
-  FROM fabric.watermark
-"""
 _NOTE = "UPDATE fabric.watermark SET gap = coalesce(gap, clock_timestamp()) WHERE origin = %s"
 
 
-class Reseeder:
-    """Of the cell's replica in `region`. Runs until cancelled."""
+class Reseeder(Keeper):
+    sight = (
+        "fabric.kept_closed() IS NOT NULL",
+        """(SELECT coalesce(array_agg(region) FILTER (WHERE gap IS NOT NULL), '{}')
+          FROM fabric.watermark)""",
+        # Who beats within three seconds, and was heard of in ten, keeps his log for us.
+        """(SELECT coalesce(array_agg(region), '{}') FROM fabric.watermark
+         WHERE at > clock_timestamp() - interval '10 s' AND gap IS NULL)""",
+    )
+    failure = "not seeded again"
 
-    def __init__(
-        self, deployment: Deployment, region: str, spec: CellSpec, link: Link, tell: Tell | None
-    ) -> None:
-        self._deployment = deployment
-        self._region = region
-        self._spec = spec
-        self._link = link
-        self._tell = tell
+    def __init__(self, kept: Kept) -> None:
+        super().__init__(kept)
         self._seen: dict[str, int] = {}
         self._again = 0.0
         self._peers = {
             name: Link(
-                f"{spec.name} in {name}",
-                deployment.dsn(name, spec.database, AGENT_ROLE, seen_from=region),
+                f"{kept.spec.name} in {name}",
+                kept.deployment.dsn(name, kept.spec.database, AGENT_ROLE, seen_from=kept.region),
                 timeout=2.0,
             )
-            for name in spec.regions
-            if name != region
+            for name in kept.peers
         }
 
-    async def run(self) -> None:
-        while self._peers:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self._look()
-            except (Unreachable, RegionsError, psycopg.Error, OSError) as error:
-                log.warning("%s: not seeded again: %s", self._spec.name, error)
+    @property
+    def pause(self) -> float:
+        return LOOK_SECONDS
 
     async def close(self) -> None:
         for peer in self._peers.values():
             await peer.close()
 
-    async def _look(self) -> None:
+    async def take_turn(self, barred: bool, gaps: list[str], heard: list[str]) -> None:
         """Everything is linked again before anything is compared: that takes all of the links, and
         another may have been lost meanwhile."""
-        ((barred, gaps, heard),) = await self._link.fetch(_HERE, (SILENT,))
         if barred:
             return
         for name in self._peers:
             if name not in heard and await self._is_lost(name):
-                await self._say(f"{name} did not keep its log for {self._region} long enough.")
+                await self.kept.say(
+                    f"{name} did not keep its log for {self.kept.region} long enough."
+                )
                 await asyncio.to_thread(self._relink, name)
                 gaps.append(name)
             elif name in gaps:
@@ -103,20 +89,20 @@ class Reseeder:
         silent = self._peers.keys() - {*heard, *gaps}
         if gaps and not silent and time.monotonic() >= self._again:
             verdict = await verify(
-                self._deployment,
-                self._spec,
+                self.kept.deployment,
+                self.kept.spec,
                 repair=True,
-                by=f"reseed:{self._region}",
+                by=f"reseed:{self.kept.region}",
                 patience=PATIENCE_SECONDS,
-                seen_from=self._region,
+                seen_from=self.kept.region,
             )
             if verdict.refusal:
                 self._again = time.monotonic() + RETRY_SECONDS
                 log.error("%s", verdict.refusal)
                 return
-            await self._link.fetch(CLOSE_GAPS, (gaps,))
-            await self._say(
-                f"{self._region} has again what {', '.join(sorted(set(gaps)))} wrote:"
+            await self.kept.link.fetch(CLOSE_GAPS, (gaps,))
+            await self.kept.say(
+                f"{self.kept.region} has again what {', '.join(sorted(set(gaps)))} wrote:"
                 f" {verdict.repaired} rows were brought over."
             )
 
@@ -124,7 +110,7 @@ class Reseeder:
         """Whether it was so at some looks in a row. A peer that is not there is asked again."""
         try:
             ((kept, barred, expelled),) = await self._peers[peer].fetch(
-                _KEPT, (transport.slot_name(self._spec, self._region), self._region)
+                _KEPT, (transport.slot_name(self.kept.spec, self.kept.region), self.kept.region)
             )
         except (Unreachable, psycopg.Error):
             return False
@@ -132,29 +118,24 @@ class Reseeder:
             await self._peers[peer].close()
         if expelled:
             # This time the peers will say it.
-            await self._link.fetch(DISTRUST)
+            await self.kept.link.fetch(DISTRUST)
             return False
         self._seen[peer] = 0 if kept or barred else self._seen.get(peer, 0) + 1
         return self._seen[peer] >= SIGHTINGS
 
     def _relink(self, peer: str) -> None:
-        database, spec, where = self._spec.database, self._spec, self._deployment
-        with administrator(where, self._region, database) as here:
+        database, spec, where = self.kept.spec.database, self.kept.spec, self.kept.deployment
+        with administrator(where, self.kept.region, database) as here:
             here.execute(_NOTE, (where.region(peer).node,))
             transport.unsubscribe(here, spec, sender=peer)
-            with administrator(where, peer, database, seen_from=self._region) as there:
-                transport.discard_slot(there, spec, to=self._region)
-                transport.ensure_slot(there, spec, to=self._region)
+            with administrator(where, peer, database, seen_from=self.kept.region) as there:
+                transport.discard_slot(there, spec, to=self.kept.region)
+                transport.ensure_slot(there, spec, to=self.kept.region)
         self._subscribe(peer)
 
     def _subscribe(self, peer: str) -> None:
         """Again, if somebody was interrupted before it."""
-        with administrator(self._deployment, self._region, self._spec.database) as here:
+        with administrator(self.kept.deployment, self.kept.region, self.kept.spec.database) as here:
             transport.ensure_subscription(
-                here, self._deployment, self._spec, sender=peer, receiver=self._region
+                here, self.kept.deployment, self.kept.spec, sender=peer, receiver=self.kept.region
             )
-
-    async def _say(self, what: str) -> None:
-        log.warning("%s: %s", self._spec.name, what)
-        if self._tell is not None:
-            await self._tell(what)

@@ -12,18 +12,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import psycopg
 
-from regions.deployment import AGENT_ROLE, CONTROL_CELL, Deployment
+from regions.deployment import AGENT_ROLE, CONTROL_CELL
 from regions.errors import RegionsError
+from regions.failover.keeping import Kept
 from regions.failover.link import Link, Unreachable
-from regions.mapfile import replace
 from regions.replication import rewound
 from regions.replication.position import (
     CLOSE_GAPS,
@@ -35,17 +35,16 @@ from regions.replication.position import (
     judge,
 )
 from regions.replication.verify import verify
-from regions.topology import CellSpec
 
 log = logging.getLogger("meridian.replica")
 
-LOOK_SECONDS = 0.2  # until it is clear what to do; then a heartbeat that fails calls
+LOOK_SECONDS = 0.2  # until it is clear what to do
 RETRY_SECONDS = 10.0
+TRUSTED_SECONDS = 60.0  # a heartbeat that is not taken calls sooner
 ANSWER_SECONDS = 1.0  # so much later a replica serves when a peer is silent
+NOTE_BYTES = 200  # of any note: the next one covers it
 REWOUND = "went back in time and is being repaired"
 EXPELLED = "was lost, and taken out of the cell"
-
-Tell = Callable[[str], Awaitable[None]]
 
 _STATE = """
 SELECT pg_postmaster_start_time(), nullif(trusted_start, '-infinity'), barred = %s,
@@ -62,16 +61,13 @@ _OPEN = "UPDATE fabric.gate SET barred = NULL WHERE barred = %s"
 class Vetter:
     """Of the cell's replica in `region`. Runs until cancelled."""
 
-    def __init__(
-        self, deployment: Deployment, region: str, spec: CellSpec, link: Link, tell: Tell | None
-    ) -> None:
-        self._deployment = deployment
-        self._region = region
-        self._node = deployment.region(region).node
-        self._spec = spec
-        self._link = link
-        self._tell = tell
-        self._note = deployment.region(region).map_dir / "positions" / f"{spec.name}.json"
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+        self._deployment, self._region, self._spec = kept.deployment, kept.region, kept.spec
+        self._link = kept.link
+        site = kept.deployment.region(kept.region)
+        self._node = site.node
+        self._note = site.map_dir / "positions" / f"{kept.spec.name}.json"
         self._database = ""
         self._noted: int | None = None
         self._since: float | None = None
@@ -109,8 +105,7 @@ class Vetter:
             self.call()
             return
         self._noted = beat
-        document = {"database": self._database, "seq": beat}
-        replace(self._note, document)
+        self._write_note(beat)
 
     async def _look(self) -> float:
         """How long until the next look."""
@@ -121,7 +116,7 @@ class Vetter:
             return await self._compare()
         if start == trusted:
             self._since, self._trusted = None, True
-            return RETRY_SECONDS
+            return TRUSTED_SECONDS
         self._since = self._since or time.monotonic()
         known, expelled = await self._ask_peers()
         ((own,),) = await self._link.fetch(OWN)
@@ -181,7 +176,7 @@ class Vetter:
 
     async def _ask_peers(self) -> tuple[dict[str, int | None], datetime | None]:
         """What each remembers, and when one of them was told to expel this region."""
-        peers = [name for name in self._spec.regions if name != self._region]
+        peers = self._kept.peers
         answers = await asyncio.gather(*map(self._ask, peers))
         expelled = [answer[1] for answer in answers if answer is not None and answer[1] is not None]
         known = {
@@ -209,9 +204,19 @@ class Vetter:
         except (OSError, ValueError, KeyError):
             return None
 
+    def _write_note(self, beat: int) -> None:
+        """In its place: to replace a file each time would make this wait for the disk."""
+        note = json.dumps({"database": self._database, "seq": beat}).ljust(NOTE_BYTES)
+        self._note.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self._note, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.pwrite(file, note.encode(), 0)
+        finally:
+            os.close(file)
+
     async def _announce(self, sentence: str) -> None:
-        if self._say(sentence) and self._tell is not None:
-            await self._tell(sentence)
+        if self._say(sentence) and self._kept.tell is not None:
+            await self._kept.tell(sentence)
 
     def _say(self, sentence: str) -> bool:
         """Once, not at every look."""

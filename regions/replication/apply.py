@@ -25,7 +25,7 @@ BATCH_ROWS = 20_000
 
 _NEXT = sql.SQL("""
 WITH run AS (
-    SELECT c.arrival, c.xact, c.size,
+    SELECT c.arrival, c.xact, c.size, c.op,
            sum(c.size) OVER (ORDER BY c.arrival ROWS UNBOUNDED PRECEDING) - c.size AS before
       FROM fabric.change c
      WHERE c.origin = $1
@@ -33,7 +33,8 @@ WITH run AS (
      ORDER BY c.arrival LIMIT {batch})
 SELECT (SELECT arrival FROM fabric.watermark WHERE origin = $1), max(arrival), count(*),
        sum(size), (SELECT count(*) FROM run),
-       (SELECT xact FROM run WHERE before < {rows} ORDER BY arrival DESC LIMIT 1)
+       (SELECT xact FROM run WHERE before < {rows} ORDER BY arrival DESC LIMIT 1),
+       bool_and(op = 'H')
   FROM run WHERE before < {rows}
 """).format(batch=BATCH, rows=BATCH_ROWS)
 
@@ -82,11 +83,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Entries of one origin by arrival: after `low`, up to `high`."""
+    """Entries of one origin by arrival: after `low`, up to `high`; `beats`: all are heartbeats."""
 
     origin: int
     low: int
     high: int
+    beats: bool = False
 
     @property
     def bounds(self) -> tuple[int, int, int]:
@@ -99,6 +101,9 @@ async def step(session: Session, origin: int) -> Step:
     if run is None:
         return Step(0, 0, more=False)
     parked = 0
+    if run.beats:
+        await session.execute(_ADVANCE, run.bounds)
+        return Step(rows, parked, more=more)
     try:
         async with session.connection.transaction():
             await _merge_run(session, run)
@@ -114,7 +119,7 @@ async def step(session: Session, origin: int) -> Step:
 async def _next_run(session: Session, origin: int) -> tuple[Run | None, int, bool]:
     """The next run, cut at the border of a source transaction; its rows; whether there is more."""
     found = await session.fetch(_NEXT, (origin,))
-    low, high, entries, rows, seen, last = found[0]
+    low, high, entries, rows, seen, last, beats = found[0]
     if not entries:
         return None, 0, False
     more = seen >= BATCH or entries < seen
@@ -123,7 +128,7 @@ async def _next_run(session: Session, origin: int) -> tuple[Run | None, int, boo
         ends = await session.fetch(_END, (origin, high, str(last)))
         end, further = ends[0]
         high, rows = end or high, rows + further
-    return Run(origin, low, high), int(rows), more
+    return Run(origin, low, high, beats and not more), int(rows), more
 
 
 async def _merge_run(session: Session, run: Run) -> None:

@@ -23,6 +23,8 @@ SELECT w.rel, w.pk, w.field, w.node, {known} FROM fabric.want w JOIN fabric.rela
  ORDER BY random() LIMIT {at_once}
 """).format(known=KNOWN, at_once=AT_ONCE)
 
+_ANY = "SELECT EXISTS (SELECT FROM fabric.want)"
+
 _GIVE = """
 SELECT given, held >= w.amount FROM fabric.want w
  CROSS JOIN LATERAL fabric.give_rights(to_regclass($5), $6, w, $7)
@@ -36,6 +38,8 @@ _FORGET_OLD = "DELETE FROM fabric.want WHERE at < now() - $1::interval"
 async def answer(session: Session) -> int:
     """Give what is wanted and can be spared; returns how many wants got something."""
     done = 0
+    if not (await session.fetch(_ANY))[0][0]:
+        return done
     await session.execute(_FORGET_OLD, (KEEP_WANTS,))
     for rel, pk, field, node, *known in await session.fetch(_WANTED):
         want = (rel, pk, field, node)

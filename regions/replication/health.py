@@ -1,9 +1,10 @@
 """How far a replica is behind each origin, and what it owes to each peer: one query.
 
 At a receiver, `from` each origin: `seconds` since the newest change or heartbeat that is applied
-(origins beat once a second; both clocks are in it), `rows` and `bytes` that have arrived and are
-not applied. At a sender, `to` each peer: `bytes` of its log that the peer has not confirmed. That
-log is the server's, so other cells' changes in between count too: never less than the truth.
+(origins beat each second, or each three where nothing is written; both clocks are in it), `rows`
+and `bytes` that have arrived and are not applied. At a sender, `to` each peer: `bytes` of its log
+that the peer has not confirmed. That log is the server's, so other cells' changes in between count
+too: never less than the truth.
 `budget`: how much of that may come together (`regions.replication.budget`); `pressed`: why writers
 are slowed down, or refused (`slowed_ms` null), or null; `paused`: origins of which nothing is taken
 for now. `reseeding`: those whose slot was lost, until this replica has again what they wrote.

@@ -31,7 +31,23 @@ SELECT %s, nextval('fabric.change_seq'), pg_current_xact_id(), fabric.next_stamp
        'H', true
   FROM fabric.gate
  WHERE coalesce(gate.trusted_start = pg_postmaster_start_time(), true)
-RETURNING seq, fabric.kept_closed() IS NOT NULL
+RETURNING seq
+"""
+
+# A heartbeat if it is due, or if anything was written since the last one: its number, whether there
+# may be any, whether nobody may write here, and whether the gate is open for good.
+PULSE = """
+WITH beat AS (
+    INSERT INTO fabric.change (origin, seq, xact, stamp, epoch, op, lead)
+    SELECT %(node)s, nextval('fabric.change_seq'), pg_current_xact_id(), fabric.next_stamp(),
+           gate.epoch, 'H', true
+      FROM fabric.gate, fabric.change_seq log
+     WHERE coalesce(gate.trusted_start = pg_postmaster_start_time(), true)
+       AND (%(due)s OR log.last_value IS DISTINCT FROM %(last)s)
+    RETURNING seq)
+SELECT (SELECT seq FROM beat), coalesce(gate.trusted_start = pg_postmaster_start_time(), true),
+       fabric.kept_closed() IS NOT NULL, gate.valid_until = 'infinity'
+  FROM fabric.gate
 """
 
 BACKLOG = """

@@ -13,7 +13,7 @@ import asyncio
 from regions.replication.session import Session
 
 MANY = 100  # rows a turn, from which on calls are not worth their price
-IDLE_SECONDS = 0.5  # an applier that no call wakes looks anyway
+IDLE_SECONDS = 3.0  # an applier that no call wakes looks anyway
 UNSURE_SECONDS = 0.01
 GATHER_SECONDS = 0.02  # a step costs the same for one transaction as for hundreds
 

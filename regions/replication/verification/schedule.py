@@ -12,10 +12,11 @@ TURN_SECONDS = 600.0
 
 # Of when a comparison ended, whether or not it had a result: a cell that can't be compared is not
 # tried all the time.
-LAST = """
-SELECT m.verify_every, (SELECT max(at) FROM fabric.verification), clock_timestamp()
-  FROM fabric.member m
-"""
+SIGHT = (
+    "m.verify_every",
+    "(SELECT max(at) FROM fabric.verification)",
+    "clock_timestamp()",
+)
 
 
 def due(

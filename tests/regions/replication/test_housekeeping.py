@@ -67,3 +67,38 @@ def test_neither_an_origins_newest_entry_goes_nor_one_that_is_not_applied(mesh: 
 async def _apply_all(mesh: Mesh) -> None:
     while (await apply.step(mesh.appliers[DE], mesh.node(EU))).more:
         pass
+
+
+def pulse(mesh: Mesh, last: int | None, *, due: bool = False) -> int | None:
+    """As EU's agent looks; the number of the heartbeat, if it made one."""
+    params = {"node": mesh.node(EU), "last": last, "due": due}
+    with mesh.administrator(EU) as admin:
+        row = admin.execute(housekeeping.PULSE, params).fetchone()
+    assert row is not None
+    beat, trusted, barred, _ = row
+    assert trusted
+    assert not barred
+    return None if beat is None else int(beat)
+
+
+def test_where_nothing_was_written_a_heartbeat_is_made_only_when_it_is_due(mesh: Mesh) -> None:
+    first = pulse(mesh, None)
+    assert pulse(mesh, first) is None
+    second = pulse(mesh, first, due=True)
+    assert numbers(mesh, EU)[-2:] == [first, second]
+
+
+def test_what_was_written_is_followed_by_a_heartbeat_at_the_next_look(mesh: Mesh) -> None:
+    first = pulse(mesh, None)
+    write(mesh, 1, 2)
+    written = numbers(mesh, EU)[-1]
+    second = pulse(mesh, first)
+    assert second is not None
+    assert first is not None
+    assert first < written < second
+    assert pulse(mesh, second) is None
+    mesh.settle()
+    heard = mesh.write(
+        DE, "SELECT heartbeat FROM fabric.watermark WHERE origin = %s", mesh.node(EU)
+    )
+    assert heard == [(second,)]

@@ -11,6 +11,7 @@ import pytest
 
 from regions.deployment import AGENT_ROLE, OWNER_ROLE
 from regions.errors import NotSettled, RepairRunning, ReplicaDown
+from regions.failover.keeping import Kept, keep
 from regions.failover.link import Link
 from regions.failover.verifying import Verifier
 from regions.replication import verify
@@ -193,7 +194,8 @@ def test_an_agent_compares_when_it_is_time_and_repairs_nothing(
         dsn = notes.deployment.dsn(EU, notes.spec.database, AGENT_ROLE)
         link = Link("lab", dsn, timeout=2.0)
         async with applied(notes):
-            agent = asyncio.create_task(Verifier(notes.deployment, EU, notes.spec, link).run())
+            replica = Kept(notes.deployment, EU, notes.spec, link)
+            agent = asyncio.create_task(keep(replica, [Verifier(replica)]))
             while not notes.rows(US, kept):
                 await asyncio.sleep(0.05)
             agent.cancel()
