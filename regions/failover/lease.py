@@ -24,10 +24,17 @@ import psycopg
 
 from regions.failover.acceptors import Accepted, Acceptor
 from regions.failover.link import Unreachable
+from regions.failover.proposing import (
+    ballot_of,
+    ends,
+    last_round,
+    majority_of,
+    open_epoch,
+    still_held,
+)
 
 T = TypeVar("T")
 
-DRIFT = 0.1
 STRAGGLERS = 0.05  # seconds that a majority waits for the rest
 
 
@@ -78,7 +85,7 @@ class Leases:
 
     @property
     def majority(self) -> int:
-        return len(self._acceptors) // 2 + 1
+        return majority_of(len(self._acceptors))
 
     async def observe(self, cells: Sequence[str]) -> dict[str, View]:
         """Each cell's lease, from the acceptors that answer; the same object as last time if all
@@ -102,20 +109,16 @@ class Leases:
         if not cells:
             return {}
         ballots = {cell: self._next_ballot() for cell in cells}
+        prepared = self._clock()
         promises = await self._ask(lambda acceptor: acceptor.prepare(ballots))
         proposals = {}
         for cell in cells:
             answers = [answer[cell] for answer in promises if cell in answer]
             self._learn(accepted.promised for _, accepted in answers)
-            open_to_us = [
-                accepted
-                for granted, accepted in answers
-                if granted and not (accepted.live and accepted.holder != self._region)
-            ]
-            if len(open_to_us) >= self.majority:
-                epoch = max(accepted.epoch for _, accepted in answers) + 1
+            epoch = open_epoch(self._region, answers, self.majority)
+            if epoch is not None:
                 proposals[cell] = (ballots[cell], epoch)
-        won, _ = await self._propose(proposals)
+        won, _ = await self._propose(proposals, prepared)
         return won
 
     async def renew(self, held: Iterable[Held]) -> dict[str, Held]:
@@ -126,24 +129,20 @@ class Leases:
         """
         mine = {lease.cell: lease for lease in held if self._lives(lease)}
         proposals = {cell: (lease.ballot, lease.epoch) for cell, lease in mine.items()}
-        renewed, refused = await self._propose(proposals)
+        renewed, refused = await self._propose(proposals, self._clock())
         if refused:
             ballots = {cell: self._next_ballot() for cell in refused}
+            prepared = self._clock()
             promises = await self._ask(lambda acceptor: acceptor.prepare(ballots))
             again = {}
             for cell in refused:
                 answers = [answer[cell] for answer in promises if cell in answer]
                 self._learn(accepted.promised for _, accepted in answers)
-                kept = [
-                    accepted
-                    for granted, accepted in answers
-                    if granted
-                    and accepted.holder == self._region
-                    and accepted.epoch == mine[cell].epoch
-                ]
-                if len(kept) >= self.majority and self._lives(mine[cell]):
-                    again[cell] = (ballots[cell], mine[cell].epoch)
-            renewed |= (await self._propose(again))[0]
+                epoch = mine[cell].epoch
+                kept = still_held(self._region, epoch, answers, self.majority)
+                if kept and self._lives(mine[cell]):
+                    again[cell] = (ballots[cell], epoch)
+            renewed |= (await self._propose(again, prepared))[0]
         return renewed
 
     async def release(self, lease: Held, *, successor: str | None, reserved: float) -> None:
@@ -159,16 +158,17 @@ class Leases:
         return self._clock() < lease.until and self._let_go.get(lease.cell) != lease.epoch
 
     async def _propose(
-        self, proposals: Mapping[str, tuple[int, int]]
+        self, proposals: Mapping[str, tuple[int, int]], prepared: float
     ) -> tuple[dict[str, Held], set[str]]:
-        """The leases that a majority accepted, and the cells that were refused instead."""
-        if not proposals:
-            return {}, set()
+        """The leases that a majority accepted, and the cells that were refused instead. Nothing is
+        proposed on promises of long ago: an acceptor that was restored has waited them out."""
         started = self._clock()
+        if not proposals or started >= ends(prepared, self._ttl):
+            return {}, set()
         answers = await self._ask(
             lambda acceptor: acceptor.accept(proposals, self._region, self._ttl)
         )
-        until = started + self._ttl * (1 - DRIFT)
+        until = ends(started, self._ttl)
         accepted = {
             cell: Held(cell, epoch, ballot, started, until)
             for cell, (ballot, epoch) in proposals.items()
@@ -216,12 +216,12 @@ class Leases:
         )
 
     def _next_ballot(self) -> int:
-        """Unique (the node is part of it) and higher than any this proposer has seen."""
+        """Unique, and higher than any this proposer has seen."""
         self._round += 1
-        return self._round << 8 | self._node
+        return ballot_of(self._round, self._node)
 
     def _learn(self, promised: Iterable[int]) -> None:
-        self._round = max([self._round, *(ballot >> 8 for ballot in promised)])
+        self._round = last_round(self._round, promised)
 
 
 def standing_aside(words: Iterable[tuple[str, float, bool]]) -> frozenset[str]:

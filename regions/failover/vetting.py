@@ -141,8 +141,12 @@ class Vetter:
         if len(self._spec.regions) > 1:
             await asyncio.to_thread(rewound.relink, self._deployment, self._spec, self._region)
         if self._spec.name == CONTROL_CELL:
-            # Who was promised a lease by what this acceptor has forgotten has lost it by then.
+            # By then nobody may propose any more on a promise that this acceptor has forgotten, nor
+            # count its vote; what came of either is known to another.
             await asyncio.sleep(self._deployment.lease_ttl_seconds)
+            await asyncio.to_thread(
+                rewound.learn_promises, self._deployment, self._spec, self._region
+            )
         self._noted = None
         await self._link.fetch(_TRUST, (start,))
 

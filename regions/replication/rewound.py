@@ -11,7 +11,7 @@ comparison. Safe to repeat.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from regions import cells
-from regions.deployment import APP_ROLE, CONTROL_CELL, Deployment
+from regions.deployment import APP_ROLE, Deployment
 from regions.errors import NotSettled
 from regions.replication import erasures, seeding, transport
 from regions.replication.position import REMEMBERED
@@ -104,15 +104,14 @@ def relink(deployment: Deployment, spec: CellSpec, region: str) -> None:
                 transport.ensure_subscription(
                     hears, deployment, spec, sender=sender, receiver=receiver
                 )
-        if spec.name == CONTROL_CELL:
-            _learn_promises(here, peers)
 
 
-def _learn_promises(here: Connection, peers: Mapping[str, Connection]) -> None:
+def learn_promises(deployment: Deployment, spec: CellSpec, region: str) -> None:
     """Every ballot and epoch that a majority has accepted is known to one of the others."""
-    for peer in peers.values():
-        for promise in peer.execute(_PROMISES).fetchall():
-            here.execute(_LEARN, promise)
+    with _sessions(deployment, spec, region) as (here, peers):
+        for peer in peers.values():
+            for promise in peer.execute(_PROMISES).fetchall():
+                here.execute(_LEARN, promise)
 
 
 def _await_applied(peer: Connection, node: int, name: str) -> None:

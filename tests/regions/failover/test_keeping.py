@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, LiteralString, cast
 
 import pytest
 from psycopg import sql
@@ -38,9 +38,9 @@ class Answers:
 
 
 class Often(Keeper):
-    sight: Sequence[Any] = ("often", "more")
+    sight: ClassVar[Sequence[LiteralString]] = ("often", "more")
     failure = "not done"
-    seconds = 2.0
+    seconds: ClassVar[float] = 2.0
 
     def __init__(self, kept: Kept) -> None:
         super().__init__(kept)

@@ -200,3 +200,23 @@ class LeaseMachine(RuleBasedStateMachine):
 
 TestLeaseMachine = LeaseMachine.TestCase
 TestLeaseMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+class Sleeper(Seen):
+    """Answers; and then its proposer is frozen for as long as a lease lives."""
+
+    async def prepare(self, ballots: Mapping[str, int]) -> dict[str, tuple[bool, Accepted]]:
+        promises = await super().prepare(ballots)
+        self.world.now += TTL / len(REGIONS)
+        return promises
+
+
+def test_nothing_is_proposed_on_promises_of_long_ago() -> None:
+    """An acceptor that was restored meanwhile has forgotten its own, and has waited it out."""
+    world = World()
+    votes = {name: Vote() for name in REGIONS}
+    ways = {name: Sleeper(world, votes[name], "a", name) for name in REGIONS}
+    leases = Leases("a", 1, ways, TTL, clock=lambda: world.now)
+    assert not asyncio.run(leases.acquire([CELL]))
+    assert {vote.holder for vote in votes.values()} == {None}
+    assert all(vote.promised for vote in votes.values())

@@ -87,12 +87,8 @@ def test_it_learns_ballots_and_epochs_from_the_others_and_forgets_none_of_its_ow
         with acceptors.administrator(region) as admin:
             for promise in promises:
                 admin.execute(put.encode(), promise)
-    with (
-        acceptors.administrator(DE) as here,
-        acceptors.administrator(EU) as eu,
-        acceptors.administrator(US) as us,
-    ):
-        rewound._learn_promises(here, {EU: eu, US: us})
+    rewound.learn_promises(acceptors.deployment, acceptors.spec, DE)
+    with acceptors.administrator(DE) as here:
         found = here.execute(
             "SELECT cell, promised, ballot, holder, epoch, expires_at = '-infinity'"
             " FROM lease.acceptor ORDER BY cell"

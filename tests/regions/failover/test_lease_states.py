@@ -1,0 +1,64 @@
+"""No state of a small configuration has two live leases, nor an epoch that goes backwards; and each
+guard of the protocol is needed for that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from regions.failover import proposing
+from regions.failover.proposing import Promise
+from tests.regions.failover.lease_states import Broken, Budget, Rules, explore
+from tests.regions.failover.simulated import Vote
+
+TRIES = Budget(tries=(1, 1))
+RESTART = Budget(tries=(1, 1), restarts=1)
+RESTORE = Budget(tries=(1, 1), restores=1)
+RELEASE = Budget(tries=(1, 1), renewals=1, releases=1)
+
+
+@pytest.mark.parametrize("budget", [TRIES, RESTART, RELEASE, RESTORE])
+def test_no_state_has_two_live_leases_or_an_older_epoch(budget: Budget) -> None:
+    assert explore(budget) > 10_000
+
+
+def deaf(region: str, promises: Sequence[Promise], majority: int) -> int | None:
+    """Proposes although somebody else holds the lease."""
+    unheard = [(granted, replace(one, live=False)) for granted, one in promises]
+    return proposing.open_epoch(region, unheard, majority)
+
+
+def unchanged(region: str, promises: Sequence[Promise], majority: int) -> int | None:
+    """Takes the epoch that it finds."""
+    epoch = proposing.open_epoch(region, promises, majority)
+    return None if epoch is None else max(1, epoch - 1)
+
+
+class Forgetful(Vote):
+    """Accepts what is below its promise."""
+
+    def accept(self, ballot: int, epoch: int, holder: str, expires: float) -> bool:
+        self.promised = 0
+        return super().accept(ballot, epoch, holder, expires)
+
+
+MUTANTS = {
+    "who proposes does not heed a lease": (TRIES, Rules(open_epoch=deaf)),
+    "an epoch is taken twice": (TRIES, Rules(open_epoch=unchanged)),
+    "one acceptor is enough": (TRIES, Rules(majority=1)),
+    "a promise is not kept": (TRIES, Rules(vote=Forgetful)),
+    "a holder counts longer than the acceptors": (
+        TRIES,
+        Rules(ends=lambda asked, ttl: asked + 2 * ttl),
+    ),
+    "a restored acceptor votes at once": (RESTORE, Rules(mute=0)),
+    "a restored acceptor does not learn": (RESTORE, Rules(learns=False)),
+}
+
+
+@pytest.mark.parametrize(("budget", "rules"), MUTANTS.values(), ids=MUTANTS.keys())
+def test_without_a_guard_there_is_such_a_state(budget: Budget, rules: Rules) -> None:
+    with pytest.raises(Broken):
+        explore(budget, rules)
