@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +41,15 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Table:
+    """`policies`: by name, what each admits."""
+
     schema: str
     name: str
     columns: tuple[str, ...]
     constraints: tuple[Constraint, ...]
     indexes: tuple[Index, ...]
     forced: bool
-    policies: tuple[str, ...]
+    policies: Mapping[str, str]
 
 
 _TABLES = """
@@ -55,7 +57,9 @@ SELECT c.oid, c.relname,
        (SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute a
          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
        c.relrowsecurity AND c.relforcerowsecurity,
-       COALESCE((SELECT array_agg(p.polname::text) FROM pg_policy p WHERE p.polrelid = c.oid), '{}')
+       COALESCE((SELECT array_agg(ARRAY[p.polname::text,
+                                        COALESCE(pg_get_expr(p.polqual, c.oid), '')])
+                   FROM pg_policy p WHERE p.polrelid = c.oid), '{}')
 FROM pg_class c
 WHERE c.relnamespace = %(schema)s::regnamespace AND c.relkind IN ('r', 'p')
 ORDER BY c.relname
@@ -129,7 +133,7 @@ def read_tables(
                 constraints=tuple(constraints.get(name, ())),
                 indexes=tuple(indexes.get(name, ())),
                 forced=forced,
-                policies=tuple(policies),
+                policies=dict(policies),
             )
             for _, name, columns, forced, policies in found
             if name not in without

@@ -43,6 +43,13 @@ HARMS = {
         'DROP POLICY tenant_rows ON "{schema}".desk_tag; SECURE',
         "tables", Severity.DANGER, "desk_tag",
     ),
+    "a policy that the planner misjudges": (
+        'ALTER POLICY tenant_rows ON "{schema}".desk_tag'
+        " USING ((SELECT tenancy.current_tenant()) = '{tenant}'::uuid)"
+        " WITH CHECK ((SELECT tenancy.current_tenant()) = '{tenant}'::uuid)",
+        "SECURE",
+        "tables", Severity.WARNING, "misjudges 1 tables",
+    ),
     "code that can be written": (
         'GRANT INSERT ON "{schema}".auth_permission TO meridian_app',
         'REVOKE INSERT ON "{schema}".auth_permission FROM meridian_app',
@@ -165,8 +172,8 @@ def test_what_was_spoilt_is_found(tenants, doctor, spoil, control, harm: str):
     secure = "SECURE" in cure
     spoil(
         tenant,
-        statement.format(schema=tenant.schema),
-        cure.replace("SECURE", "SELECT 1").format(schema=tenant.schema),
+        statement.format(schema=tenant.schema, tenant=tenant.id),
+        "SELECT 1" if secure else cure.format(schema=tenant.schema),
     )
     try:
         found = mended(doctor(tenant))
