@@ -20,7 +20,7 @@ from tenants.isolation.catalog import REFERENCE_TABLES
 from tenants.isolation.migrating import announce
 from tenants.isolation.owner import Connection
 from tenants.isolation.recording import Overheard, Recording, Script
-from tenants.rollout.steps import Part
+from tenants.rollout.steps import Bound, Part
 from tenants.rollout.units import Unit
 
 # Of what handlers write, what is the same for every tenant. The rest comes later, once a tenant.
@@ -55,10 +55,21 @@ def run_operations(connection: BaseDatabaseWrapper, part: Part) -> None:
     """As Django's executor does; what it defers is done at the end."""
     with connection.schema_editor(atomic=part.atomic) as editor:
         for bound in part.bound:
+            _make_models(bound)
             operation: Any = bound.operation
             operation.database_forwards(
                 bound.migration.app_label, editor, bound.before, bound.after
             )
+
+
+def _make_models(bound: Bound) -> None:
+    """All models once: of what comes after an operation, only those that it has changed."""
+    if bound.after is bound.before or "apps" in vars(bound.after):
+        return
+    bound.before.apps  # noqa: B018 - a clone of what has made its models has them too
+    state = bound.before.clone()
+    bound.operation.state_forwards(bound.migration.app_label, state)
+    vars(bound.after).setdefault("apps", state.apps)
 
 
 def _if_absent(statement: str) -> str:

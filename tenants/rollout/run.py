@@ -208,7 +208,7 @@ class _Run:
             attempt=event.attempt,
             duration_ms=None if running else int(event.seconds * 1000),
             error=event.record[:300],
-            pending=json.dumps(list(event.work.absent)),
+            pending=json.dumps(event.work.absent) if event.work.absent else "[]",
         )
         self._record.note(event.work.unit, note)
         if not running:

@@ -171,17 +171,19 @@ def divide(plan: list[tuple[Migration, int, int]], state: ProjectState) -> list[
         parts.append(Part(len(parts), kind))
         return parts[-1]
 
+    before = state.clone()
     for migration, first, stop in plan:
         part = None
         for number in range(first, stop):
             operation = migration.operations[number]
-            before = state.clone()
             operation.state_forwards(migration.app_label, state)
             following = part_for(kind_of(operation, migration), migration)
             if part is not None and following is not part:
                 part.reaches = (migration, number)
             part = following
-            part.bound.append(Bound(migration, number, operation, before, state.clone()))
+            after = state.clone()
+            part.bound.append(Bound(migration, number, operation, before, after))
+            before = after
         part = part or part_for(Kind.STRUCTURE, migration)
         if stop < len(migration.operations):
             part.reaches = (migration, stop)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from uuid import UUID
 
 from regions.topology import CellSpec, TenancyMode
@@ -17,7 +18,7 @@ from tenants.rollout.standing import Standing
 from tenants.rollout.steps import Part
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unit:
     """`tenant` is None where tenants share tables; then `sharers` are those of the cell."""
 
@@ -34,7 +35,7 @@ class Unit:
         """As people are told of it."""
         return self.tenant.slug if self.tenant else self.spec.name
 
-    @property
+    @cached_property
     def key(self) -> str:
         return f"{self.spec.name}/{self.tenant.id if self.tenant else '*'}"
 
