@@ -7,7 +7,9 @@ thread at a time, and goes back only when it is as good as new: no transaction, 
 
 A PostgreSQL backend keeps what it has learnt of each schema's tables (some 80 KB each), so where
 tenants have schemas of their own, a tenant's requests go to a connection that knows its schema
-already, and one that knows `limits.schemas` of them is closed instead of used again.
+already, and one that knows `limits.schemas` of them is closed instead of used again. For one that
+knows it and is in use they wait `limits.patience` seconds: to learn it takes another several times
+the work of an ordinary request, and memory for good.
 """
 
 from __future__ import annotations
@@ -39,13 +41,15 @@ class Saturated(OperationalError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many connections a process has. `schemas`: after how many it gives one up."""
+    """How many connections a process has. `schemas`: after how many it gives one up. `patience`:
+    how long to wait for one that knows the schema before another learns it."""
 
     total: int = 64
     per_database: int = 16
     wait_seconds: float = 2.0
     idle_seconds: float = 60.0
     schemas: int = 250
+    patience: float = 0.005
 
 
 @dataclass(slots=True)
@@ -123,15 +127,16 @@ class Pool:
                 idle = Idle(key, connection, now)
                 self._idle[id(connection)] = idle
                 self._stacks[key].append(idle)
-                self._changed.notify()
+                self._changed.notify_all()
                 expired = self._expire(now)
             for each in expired:
                 each.close()
             return
         self.recycled += worn
         connection.close()
-        self._holders.pop(id(connection), None)
-        self._schemas.pop(id(connection), None)
+        with self._lock:
+            self._holders.pop(id(connection), None)
+            self._schemas.pop(id(connection), None)
         self._release(key)
         if broken:
             # The server has gone or ended its sessions: the others are as dead, or younger.
@@ -156,6 +161,8 @@ class Pool:
     ) -> tuple[Connection[Any] | None, Connection[Any] | None]:
         """An idle connection, or None where one may be opened; and the one that leaves for it."""
         deadline = None
+        if schema is not None:
+            self._be_patient(key, schema)
         while True:
             free = sum(self._used.values()) + len(self._idle) < self.limits.total
             mine = self._used[key] + len(self._stacks[key]) < self.limits.per_database
@@ -181,6 +188,20 @@ class Pool:
                     f"{self.limits.total} of this process, are in use: try again, or raise "
                     "MERIDIAN_POOL."
                 )
+
+    def _be_patient(self, key: Key, schema: str) -> None:
+        """As long as those that know the schema are all in use, or until it takes too long."""
+        until = None
+        while not any(schema in self._schemas[id(idle.connection)] for idle in self._stacks[key]):
+            if not any(
+                used == key and schema in self._schemas.get(number, ())
+                for number, (_, used, _) in self._holders.items()
+            ):
+                return
+            until = until or time.monotonic() + self.limits.patience
+            left = until - time.monotonic()
+            if left <= 0 or not self._changed.wait(left):
+                return
 
     def _choose(self, key: Key, schema: str | None, *, may_open: bool) -> Idle | None:
         stack = self._stacks[key]
@@ -209,7 +230,7 @@ class Pool:
     def _release(self, key: Key) -> None:
         with self._lock:
             self._used[key] -= 1
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _expire(self, now: float) -> list[Connection[Any]]:
         gone = []

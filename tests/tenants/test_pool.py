@@ -151,6 +151,28 @@ def test_a_connection_that_knows_many_schemas_is_given_up(open_one: Open) -> Non
     assert pool.recycled == 4
 
 
+def test_a_schema_waits_a_moment_for_the_connection_that_knows_it(open_one: Open) -> None:
+    pool, holder = quick(per_database=2, patience=30), Holder()
+    knows = pool.take(("a",), holder, open_one, "s")[0]
+    with ThreadPoolExecutor(1) as threads:
+        later = threads.submit(pool.take, ("a",), holder, open_one, "s")
+        with pytest.raises(TimeoutError):
+            later.result(timeout=0.1)
+        # Another schema's does not wait for it.
+        pool.give_back(("a",), pool.take(("a",), holder, open_one, "other")[0])
+        pool.give_back(("a",), knows)
+        assert later.result(timeout=30)[0] is knows
+
+
+def test_who_holds_a_connection_for_long_is_not_waited_for(open_one: Open) -> None:
+    pool, holder = quick(per_database=2), Holder()
+    knows = pool.take(("a",), holder, open_one, "s")[0]
+    other = pool.take(("a",), holder, open_one, "s")[0]
+    assert other is not knows
+    pool.give_back(("a",), knows)
+    assert pool.take(("a",), holder, open_one, "s")[0] is knows
+
+
 def test_what_a_dead_thread_held_is_found_again(open_one: Open) -> None:
     pool = quick(per_database=1)
     lost = pool.take(("a",), Holder(), open_one)[0]
