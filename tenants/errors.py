@@ -14,6 +14,7 @@ TenantsError
 ├── TenantNotActive      the tenant is suspended, erased or not ready yet
 ├── ProvisioningFailed   onboarding stopped; the message says at which step and what remains
 ├── MoveFailed           a move stopped; the message says where the tenant is and what remains
+├── UnknownTask          the tenant has no such task that is to be done
 ├── UnknownConflict      the tenant's ledger has no such entry
 ├── RestoreRefused       a lost value cannot be written again; nothing was changed
 ├── CellBusy             another process migrates the cell now
@@ -81,6 +82,10 @@ class ProvisioningFailed(TenantsError):
 
 class MoveFailed(TenantsError):
     """A move stopped; the message says where the tenant is and what remains."""
+
+
+class UnknownTask(TenantsError):
+    """The tenant has no such task that is to be done."""
 
 
 class UnknownConflict(TenantsError):

@@ -21,6 +21,7 @@ from regions.deployment import CONTROL_CELL
 from regions.errors import RegionsError
 from tenants import lifecycle
 from tenants.celery.fan_out import fan_out
+from tenants.celery.take_over import take_over
 from tenants.databases import control_writer_alias, leases
 from tenants.drill_schedules import start_due
 from tenants.errors import TenantsError
@@ -89,6 +90,12 @@ def _unseen(step: str, percent: int) -> None:
 def start_tenant_jobs() -> int:
     """Send the periodic tasks that are due for tenants now; returns how many."""
     return fan_out(current_app.backend.client) if settings.MERIDIAN_TENANT_BEAT else 0
+
+
+@shared_task(name="tenants.tasks.take_over_tasks")  # type: ignore[untyped-decorator]
+def take_over_tasks() -> int:
+    """Tell this region of what others left in the cells that it writes; returns how many."""
+    return take_over(settings.MERIDIAN_REGION) if settings.MERIDIAN_REGION else 0
 
 
 @shared_task(name="tenants.tasks.start_drills")  # type: ignore[untyped-decorator]

@@ -232,6 +232,9 @@ MERIDIAN_SPARES: dict[str, int] = {"schema": 2, "dedicated": 0}
 # --- Tasks -----------------------------------------------------------------------------------
 # A tenant's tasks need nothing of it; these work for no tenant.
 MERIDIAN_CONTROL_TASKS = ("tenants.tasks.*", "console.tasks.*", "celery.backend_cleanup")
+# Patterns of the names of those that are in their region's broker only. All other tasks of tenants
+# are kept in their cell, too, until they have ended (docs/how-to/background-work.md).
+MERIDIAN_UNKEPT_TASKS: tuple[str, ...] = ()
 # How many tasks of one tenant may run at a time in a region; 0 is no limit.
 MERIDIAN_TENANT_TASKS = 8
 CELERY_BROKER_URL = _SITE.valkey_url(0) if _SITE else "memory://"
@@ -257,27 +260,20 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 2,
     "tenant_concurrency": MERIDIAN_TENANT_TASKS,
 }
+
+
+def _every(seconds: float, task: str) -> dict[str, Any]:
+    """One that nobody has looked at when the next is due has expired."""
+    options = {"expires": seconds - 0.5, "ignore_result": True}
+    return {"task": f"tenants.tasks.{task}", "schedule": seconds, "options": options}
+
+
 CELERY_BEAT_SCHEDULE = {
-    "fill-pools": {
-        "task": "tenants.tasks.fill_pools",
-        "schedule": 15.0,
-        "options": {"expires": 14, "ignore_result": True},
-    },
-    "resume-operations": {
-        "task": "tenants.tasks.resume_operations",
-        "schedule": 30.0,
-        "options": {"expires": 25},
-    },
-    "start-tenant-jobs": {
-        "task": "tenants.tasks.start_tenant_jobs",
-        "schedule": 5.0,
-        "options": {"expires": 4, "ignore_result": True},
-    },
-    "start-drills": {
-        "task": "tenants.tasks.start_drills",
-        "schedule": 20.0,
-        "options": {"expires": 19, "ignore_result": True},
-    },
+    "fill-pools": _every(15.0, "fill_pools"),
+    "resume-operations": _every(30.0, "resume_operations"),
+    "start-tenant-jobs": _every(5.0, "start_tenant_jobs"),
+    "take-over-tasks": _every(3.0, "take_over_tasks"),
+    "start-drills": _every(20.0, "start_drills"),
 }
 # Periodic tasks that run for each tenant: {name: {"task", "schedule", "missed", "spread", …}}.
 MERIDIAN_TENANT_BEAT: dict[str, dict[str, Any]] = {}

@@ -102,6 +102,13 @@ class TicketOut(Schema):
         return sorted(tag.name for tag in ticket.tags.all())
 
 
+class ReminderIn(Schema):
+    """A remark that the ticket gets after some time."""
+
+    text: Annotated[Text, StringConstraints(min_length=1)]
+    in_seconds: Annotated[int, Field(ge=0, le=30 * 86_400)] = 0
+
+
 class CommentIn(Schema):
     ticket: int
     author: Line

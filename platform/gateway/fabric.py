@@ -35,6 +35,7 @@ GAUGES: Mapping[str, tuple[str, list[str]]] = {
     "meridian_fabric_conflicts": ("Discarded values in the ledger", _CELL),
     "meridian_fabric_tombstones": ("Deleted rows that are remembered, about", _CELL),
     "meridian_fabric_collected_timestamp_seconds": ("When tombstones were last collected", _CELL),
+    "meridian_tasks_open": ("Tasks of tenants that have not ended", _CELL),
     "meridian_cell_verified_timestamp_seconds": ("When replicas were last compared", _CELL),
     "meridian_cell_equal": ("Whether the last comparison found them equal", _CELL),
     "meridian_cell_differing_rows": ("Rows that differed and were not repaired", _CELL),
@@ -94,6 +95,8 @@ def _samples(
             yield "meridian_cell_writable", [region, cell], float(writable)
         yield "meridian_fabric_dead_letters", [region, cell], known["dead_letters"]
         yield "meridian_fabric_conflicts", [region, cell], known["conflicts"]
+        if (tasks := known.get("tasks")) is not None:
+            yield "meridian_tasks_open", [region, cell], tasks["open"]
         if (kept := known.get("tombstones")) is not None:
             yield "meridian_fabric_tombstones", [region, cell], kept["about"]
             if kept["collected_at"] is not None:

@@ -37,7 +37,7 @@ SELECT n.nspname, c.relname,
 def forget(administrator: Connection, tenant: UUID) -> int:
     """Delete what the fabric keeps of an erased tenant in one replica, and note that it is erased;
     returns how many rows."""
-    columns = dict.fromkeys(LOGS, "tenant") | {"restored": TENANT_COLUMN}
+    columns = dict.fromkeys(LOGS, "tenant") | dict.fromkeys(("restored", "task"), TENANT_COLUMN)
     with administrator.transaction():
         # Each replica forgets by itself: nothing of it is captured.
         administrator.execute("SET LOCAL session_replication_role = replica")

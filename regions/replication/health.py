@@ -9,6 +9,7 @@ too: never less than the truth.
 are slowed down, or refused (`slowed_ms` null), or null; `paused`: origins of which nothing is taken
 for now. `reseeding`: those whose slot was lost, until this replica has again what they wrote.
 `writable`: whether transactions may commit there now.
+`tasks`: how many are to be done, and whether a broker has to be told of some here.
 `tombstones`: about how many there are, and when they were last collected.
 """
 
@@ -52,6 +53,8 @@ SELECT jsonb_build_object(
     'writable', fabric.may_write(),
     'dead_letters', (SELECT count(*) FROM fabric.dead_letter),
     'conflicts', (SELECT count(*) FROM fabric.conflict),
+    'tasks', jsonb_build_object('open', (SELECT count(*) FROM fabric.task),
+                                'due', EXISTS (SELECT FROM fabric.task_due)),
     'tombstones', (SELECT jsonb_build_object(
                        'about', greatest(0, (SELECT reltuples FROM pg_class
                                               WHERE oid = 'fabric.tombstone'::regclass)),

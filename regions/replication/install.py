@@ -22,7 +22,7 @@ Connection = psycopg.Connection[Any]
 
 PUBLICATION = "fabric"
 SCRIPTS = ("fabric.sql", "merge.sql", "rules.sql", "sets.sql", "capture.sql", "escrow.sql")
-REPLICATED = ("probe", "restored", "want")  # the fabric's own tables that peers get
+REPLICATED = ("probe", "restored", "task", "want")  # the fabric's own tables that peers get
 
 CALLABLE_BY_APP = (
     "fabric.commit_position()",

@@ -21,6 +21,7 @@ from regions.deployment import APP_ROLE
 from tenants.context import current_tenant_or_none
 from tenants.directory import TenantRecord
 from tenants.errors import NoTenantError, WrongTenantError
+from tenants.fencing import Claim, current_claim
 from tenants.work import current_label, quoted
 
 # A context that leaks (a log, a core dump) is worthless after this; a transaction that runs
@@ -97,9 +98,12 @@ def _cached_prefix(
     slot: int,
     slug: str,
     label: bytes,
+    claim: Claim | None,
 ) -> Prefix:
     """Signed once for all of the tenant's labels."""
     text, results = _cached_context(key, tenant, schema, statement_ms, slot)
+    if claim is not None:
+        text, results = text + claim.statement, results + 1
     comment = sql_comment(slug, label) if settings.MERIDIAN_SQL_COMMENTS else b""
     return Prefix(text + comment, results)
 
@@ -137,5 +141,12 @@ class CellContext:
         slot = int(time.time()) // RENEW_SECONDS
         limit = tenant.limits.statement_ms
         return _cached_prefix(
-            self.key, tenant.id, tenant.schema, limit, slot, tenant.slug, current_label()
+            self.key,
+            tenant.id,
+            tenant.schema,
+            limit,
+            slot,
+            tenant.slug,
+            current_label(),
+            current_claim(tenant.id),
         )

@@ -1,24 +1,29 @@
 """Starts the periodic tasks of the tenants that this region writes.
 
 Guarantees that of all regions' beats one starts a tenant's job, that a tenant which is not active
-gets none, and that a look which broke off is taken up by the next: what was sent and not noted is
-sent again under the same task id.
+gets none, that one whose cell can't be written keeps no other from its job, and that a look which
+broke off is taken up by the next: what was sent and not noted is sent again under the same task id.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from celery import current_app
 from django.conf import settings
+from django.db import Error as DjangoError
 
+from regions.cli import one_line
 from tenants.celery.beat import Job, beats_in, look, parse_jobs
 from tenants.context import tenant_scope
 from tenants.databases import leases
 from tenants.directory import TenantRecord
 from tenants.seams import local_directory, local_topology
+
+logger = logging.getLogger(__name__)
 
 _PREFIX = "meridian.beat"
 LOCK_SECONDS = 120
@@ -60,15 +65,19 @@ def _start(client: Any, job: Job, tenants: Iterable[tuple[TenantRecord, bool]]) 
             continue
         # Another region's are noted too: if this one takes over, it does not repeat them.
         if found.run and here:
-            with tenant_scope(tenant):
-                current_app.send_task(
-                    job.task,
-                    job.args,
-                    dict(job.kwargs),
-                    task_id=job.task_id(tenant.id, found.moment),
-                    ignore_result=True,
-                    add_to_parent=False,
-                )
+            try:
+                with tenant_scope(tenant):
+                    current_app.send_task(
+                        job.task,
+                        job.args,
+                        dict(job.kwargs),
+                        task_id=job.task_id(tenant.id, found.moment),
+                        ignore_result=True,
+                        add_to_parent=False,
+                    )
+            except DjangoError as error:
+                logger.warning("%s of %s: %s", job.name, tenant.slug, one_line(error))
+                continue
             sent += 1
         client.hset(key, tenant.id.hex, found.moment)
     return sent

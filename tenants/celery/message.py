@@ -24,6 +24,8 @@ TENANT = "meridian_tenant"
 SIGNATURE = "meridian_signature"
 DEFERRED = "meridian_deferred"
 LIMIT = "meridian_limit"
+# The task has a row in its tenant's cell: the message only tells of it.
+KEPT = "meridian_kept"
 
 # Celery's own: they carry other tasks, and with them their tenant if there is one.
 _CARRIERS = "celery.*"

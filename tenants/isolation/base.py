@@ -27,6 +27,7 @@ from tenants.isolation import (
     counters,
     extensions,
     hardening,
+    kept_tasks,
     ledger,
     quota,
     seed,
@@ -68,6 +69,7 @@ class Isolation(ABC):
                 tenancy.install(connection, key)
                 quota.install(connection)
                 ledger.install(connection)
+                kept_tasks.install(connection)
             with cells.administrator(deployment(), region, self.spec.database) as administrator:
                 extensions.install(administrator, settings.MERIDIAN_EXTENSIONS)
                 hardening.harden(administrator, transport.role_name(self.spec.name))

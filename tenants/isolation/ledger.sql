@@ -17,7 +17,7 @@ AS $body$
            d.at, d.by, d.region
       FROM fabric.conflict c
       LEFT JOIN fabric.restored d ON d.tenant_id = c.tenant AND d.conflict = c.id
-     WHERE c.tenant = tenancy.current_tenant()
+     WHERE c.tenant = tenancy.current_tenant() AND c.rel NOT LIKE 'fabric.%'
        AND (wanted IS NULL OR c.id = wanted)
        AND (tables IS NULL OR substr(c.rel, strpos(c.rel, '.') + 1) = ANY (tables))
        AND (kinds IS NULL OR split_part(c.rule, ':', 1) = ANY (kinds))

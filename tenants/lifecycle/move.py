@@ -42,6 +42,7 @@ from tenants.lifecycle.move_recover import (
 from tenants.lifecycle.move_rows import Copied, copy_changes, copy_rows
 from tenants.lifecycle.move_sequences import advance_sequences
 from tenants.lifecycle.move_side import Side, open_side
+from tenants.lifecycle.move_tasks import carry_tasks
 from tenants.lifecycle.states import change_state
 from tenants.lifecycle.usable import wait_until_usable
 from tenants.models import Move, Tenant
@@ -190,6 +191,7 @@ def _bring_over(
             raise MoveFailed("the cells' tables were changed meanwhile: move it again")
         copy_changes(old, new, contents, copied)
         carry_ledger(old, new, contents)
+        carry_tasks(old, new)
         advance_sequences(new, contents)
         files.carry(tenant.id, home_of(plan.source), home_of(plan.target), since=carried_at)
         new.settle(list(new.spec.regions))

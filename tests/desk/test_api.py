@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -7,6 +8,7 @@ from django.db import connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from config.celery import app
 from desk.models import Comment, Customer, Tag, Ticket
 from tenants import tokens
 from tenants.databases import cell_alias
@@ -58,6 +60,24 @@ def test_each_vote_counts(api: Client) -> None:
         api.post(f"{path}/vote")
     assert api.get(path).json()["votes"] == 3
     assert api.post(f"{TICKETS}/999/vote").status_code == 404
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Tasks are done at once."""
+    app.conf.task_always_eager = True
+    yield
+    app.conf.task_always_eager = False
+
+
+def test_a_reminder_becomes_a_remark_on_the_ticket(api: Client, eager: None) -> None:
+    ticket = a_ticket(api)["id"]
+    reminder = {"text": "Call back", "in_seconds": 1}
+    assert post(api, f"{TICKETS}/{ticket}/reminders", **reminder).status_code == 202
+    (remark,) = api.get(COMMENTS).json()["items"]
+    assert (remark["ticket"], remark["body"]) == (ticket, "Call back")
+    assert post(api, f"{TICKETS}/999/reminders", **reminder).status_code == 404
+    assert post(api, f"{TICKETS}/{ticket}/reminders", text="").status_code == 422
 
 
 def test_tags_are_added_and_taken_off_as_often_as_one_likes(api: Client) -> None:

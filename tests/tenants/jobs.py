@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from celery import shared_task
 from django.conf import settings
@@ -91,3 +92,37 @@ def hold(until: str) -> str:
         while not Path(until).exists():
             time.sleep(0.05)
     return current_tenant().slug
+
+
+@shared_task
+def tally(name: str) -> None:
+    """A tag each time that it runs."""
+    Tag.objects.create(name=f"{name} {uuid4().hex[:12]}")
+
+
+@shared_task
+def slow(name: str, path: str, *, within: bool) -> None:
+    """As `tally`, with a pause until there is such a file: in its transaction, or before it."""
+    Path(f"{path}.begun").touch()
+    if within:
+        with transaction.atomic():
+            tally(name)
+            _wait_for(path)
+    else:
+        _wait_for(path)
+        tally(name)
+
+
+@shared_task(bind=True, max_retries=1)
+def retry_within(self: Any, name: str) -> None:
+    """Asks for another try from within a transaction, which that ends."""
+    if self.request.retries == 0:
+        with transaction.atomic():
+            tally(f"{name}, undone")
+            raise self.retry(countdown=0.1)
+    tally(name)
+
+
+def _wait_for(path: str) -> None:
+    while not Path(path).exists():
+        time.sleep(0.05)

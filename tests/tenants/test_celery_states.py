@@ -21,6 +21,7 @@ from testkit.control import forget_maps, publish_maps
 from testkit.servers import start_valkey
 from tests.tenants import jobs
 from tests.tenants.conftest import onboard
+from tests.tenants.kept import Leased
 from tests.tenants.workers import until, worker
 
 PATIENCE = 30
@@ -133,14 +134,10 @@ def test_tasks_of_a_suspended_tenant_are_refused(folder, shared_pair, deployment
         set_state(tenant.slug, "active", deployment)
 
 
-def test_a_task_follows_its_tenant_to_the_region_that_writes_its_cell(folder, deployment):
+def test_a_task_follows_its_tenant_to_the_region_that_writes_its_cell(folder, deployment, appliers):
     """It was sent in eu-west; by the time it is taken the cell is written in eu-central."""
     tenant = record_for(onboard("follows", "dedicated", policy="active_passive"))
-    publish_maps(deployment, {tenant.cell: "eu-west"})
-    path = folder / "order"
-    with tenant_scope(tenant):
-        jobs.log.delay(str(path), "followed")
-    publish_maps(deployment, {tenant.cell: "eu-central"})
+    sent_and_handed_over(Leased(deployment, tenant), path := folder / "order", "followed")
     with worker("eu-west", folder):
         log = folder / "worker-eu-west.log"
         until(lambda: "runs in eu-central" in log.read_text(), PATIENCE, log.read_text)
@@ -151,14 +148,10 @@ def test_a_task_follows_its_tenant_to_the_region_that_writes_its_cell(folder, de
 
 
 def test_a_task_waits_while_the_region_that_it_follows_to_is_away(
-    folder, deployment, valkey_servers
+    folder, deployment, appliers, valkey_servers
 ):
     tenant = record_for(onboard("waits", "dedicated", policy="active_passive"))
-    publish_maps(deployment, {tenant.cell: "eu-west"})
-    path = folder / "order"
-    with tenant_scope(tenant):
-        jobs.log.delay(str(path), "arrived")
-    publish_maps(deployment, {tenant.cell: "eu-central"})
+    sent_and_handed_over(Leased(deployment, tenant), path := folder / "order", "arrived")
     central, tmp = deployment.region("eu-central").valkey_url(), folder
     valkey_servers["eu-central"].terminate()
     valkey_servers["eu-central"].wait(timeout=10)
@@ -173,6 +166,14 @@ def test_a_task_waits_while_the_region_that_it_follows_to_is_away(
         if valkey_servers["eu-central"].poll() is not None:
             valkey_servers["eu-central"] = start_valkey(central, tmp)
     assert lines(path) == [f"{tenant.slug} arrived"]
+
+
+def sent_and_handed_over(leased: Leased, path: Path, text: str) -> None:
+    leased.grant("eu-west")
+    with tenant_scope(leased.tenant):
+        jobs.log.delay(str(path), text)
+    leased.arrived(1, "eu-central")
+    leased.grant("eu-central")
 
 
 def test_a_task_whose_worker_was_killed_is_run_by_the_next(folder, shared_pair):

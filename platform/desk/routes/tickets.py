@@ -13,7 +13,16 @@ from ninja import Query, Router, Status
 from desk.models import Customer, Tag, Ticket
 from desk.problems import InvalidField
 from desk.routes.pages import page
-from desk.schemas import TagName, TicketFilter, TicketIn, TicketOut, TicketPage, TicketPatch
+from desk.schemas import (
+    ReminderIn,
+    TagName,
+    TicketFilter,
+    TicketIn,
+    TicketOut,
+    TicketPage,
+    TicketPatch,
+)
+from desk.tasks import remind
 
 router = Router(tags=["tickets"])
 
@@ -73,6 +82,13 @@ def delete_ticket(request: HttpRequest, ticket_id: int) -> Status[None]:
 def vote(request: HttpRequest, ticket_id: int) -> Ticket:
     Ticket.objects.filter(pk=ticket_id).update(votes=F("votes") + 1, updated_at=timezone.now())
     return _ticket(ticket_id)
+
+
+@router.post("/{int:ticket_id}/reminders", response={202: None}, summary="Be reminded of it later")
+def remind_later(request: HttpRequest, ticket_id: int, payload: ReminderIn) -> Status[None]:
+    get_object_or_404(Ticket, pk=ticket_id)
+    remind.apply_async((ticket_id, payload.text), countdown=payload.in_seconds or None)
+    return Status(202, None)
 
 
 @router.put("/{int:ticket_id}/tags/{tag}", response=TicketOut, summary="Tag a ticket")

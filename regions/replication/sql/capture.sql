@@ -43,8 +43,9 @@ BEGIN
 END $$;
 
 -- For a new transaction, where the gate is not simply open. The fabric's own rows (probes, wants)
--- pass the pressure: they tell how things are, and are few.
-CREATE OR REPLACE FUNCTION fabric.admit(schema name) RETURNS bigint
+-- pass the pressure: they tell how things are, and are few. Tasks are the application's.
+DROP FUNCTION IF EXISTS fabric.admit(name);
+CREATE OR REPLACE FUNCTION fabric.admit(of_schema name, of_table name) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     epoch bigint := fabric.require_gate();
@@ -52,7 +53,7 @@ DECLARE
     here fabric.member;
 BEGIN
     SELECT * INTO gate FROM fabric.gate;
-    IF gate.pressed IS NULL OR schema = 'fabric' THEN
+    IF gate.pressed IS NULL OR of_schema = 'fabric' AND of_table <> 'task' THEN
         RETURN epoch;
     ELSIF gate.slowed_ms IS NOT NULL THEN
         PERFORM pg_sleep(gate.slowed_ms / 1000.0);
@@ -80,6 +81,31 @@ DROP TRIGGER IF EXISTS guard_commit ON fabric.txn;
 CREATE CONSTRAINT TRIGGER guard_commit AFTER INSERT ON fabric.txn
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fabric.guard_commit();
 
+-- At commit: what a task writes is committed as long as it is still this worker's. The row is locked,
+-- so nobody takes it over between this look and the commit. `fabric.claim` is sent with each of the
+-- task's statements: <tenant>.<claims>.<hex of its id>
+CREATE OR REPLACE FUNCTION fabric.guard_task() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    claim text[] := string_to_array(current_setting('fabric.claim'), '.');
+BEGIN
+    PERFORM FROM fabric.task t, fabric.member m
+      WHERE t.tenant_id = claim[1]::uuid AND t.id = convert_from(decode(claim[3], 'hex'), 'UTF8')
+        AND t.claims = claim[2]::integer AND t.epoch = NEW.epoch AND t.region = m.region
+        FOR SHARE OF t;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'this task is not this worker''s any more'
+            USING ERRCODE = 'MDF03', HINT = 'Another worker has begun it since, or it has ended.';
+    END IF;
+    RETURN NULL;
+END $$;
+
+DROP TRIGGER IF EXISTS guard_task ON fabric.txn;
+CREATE CONSTRAINT TRIGGER guard_task AFTER INSERT ON fabric.txn
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    WHEN (nullif(pg_catalog.current_setting('fabric.claim', true), '') IS NOT NULL)
+    EXECUTE FUNCTION fabric.guard_task();
+
 -- Before each writing statement: the transaction has a stamp and an open gate. The setting carries
 -- the stamp to the rows; whoever can write SQL can change it, so it is checked when they are captured.
 -- A plan is kept, maybe one of when there were no transactions: it must not read all of them.
@@ -100,7 +126,7 @@ BEGIN
                greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 1577836800000000,
                         c.last_value + 1) << 8 | m.node,
                CASE WHEN fabric.is_open(g) AND g.pressed IS NULL THEN g.epoch
-                    ELSE fabric.admit(TG_TABLE_SCHEMA) END
+                    ELSE fabric.admit(TG_TABLE_SCHEMA, TG_TABLE_NAME) END
           FROM fabric.clock c, fabric.member m, fabric.gate g
         RETURNING stamp INTO mine;
     END IF;

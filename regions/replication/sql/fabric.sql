@@ -217,6 +217,39 @@ CREATE TABLE IF NOT EXISTS fabric.restored (
     PRIMARY KEY (tenant_id, conflict)
 );
 
+-- Tasks that are to be done: a row from when one is sent until it has ended. Replicated, so that
+-- whoever writes the cell next knows what its last writer had not done.
+CREATE TABLE IF NOT EXISTS fabric.task (
+    tenant_id uuid NOT NULL,
+    id text NOT NULL,
+    name text NOT NULL,
+    queue text,                             -- null: the default one of whichever region it is
+    message text NOT NULL,                  -- what goes to a broker
+    sent_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    region text NOT NULL,                   -- whose broker was told of it last
+    epoch bigint NOT NULL,                  -- under which lease
+    ring_at timestamptz NOT NULL,           -- when a broker is told again; infinity: never
+    claims integer NOT NULL DEFAULT 0,      -- how often a worker has begun: the fencing token
+    claimed_at timestamptz,                 -- when the one that does it now began; null: none does
+    worker text,
+    letter text,                            -- the message that it had it from
+    lost integer NOT NULL DEFAULT 0,        -- how many began and never said how it ended
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE INDEX IF NOT EXISTS task_to_ring ON fabric.task (epoch, ring_at);
+
+-- What a broker has to be told of here now. Under a lease all that is to be done is its holder's:
+-- what was left under an earlier one is taken over. Where every region writes, each has its own.
+CREATE OR REPLACE VIEW fabric.task_due AS
+SELECT t.tenant_id, t.id, t.name, t.queue, t.message, t.sent_at, t.region
+  FROM fabric.task t, fabric.gate g
+ WHERE g.valid_until <> 'infinity' AND t.epoch < g.epoch AND t.ring_at <> 'infinity'
+ UNION ALL
+SELECT t.tenant_id, t.id, t.name, t.queue, t.message, t.sent_at, t.region
+  FROM fabric.task t, fabric.member m, fabric.gate g
+ WHERE t.ring_at <= now() AND CASE WHEN g.valid_until = 'infinity' THEN t.region = m.region
+                                   ELSE t.epoch >= g.epoch END;
+
 -- The newest change of a row by each origin that could not be applied.
 CREATE TABLE IF NOT EXISTS fabric.dead_letter (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -26,7 +26,7 @@ from tests.regions.replication.mesh import Mesh
 def test_equal_replicas_are_equal(notes: Mesh) -> None:
     verdict = look(notes)
     assert (verdict.equal, verdict.refusal, verdict.differences) == (True, None, [])
-    assert (verdict.tables, verdict.rows, verdict.regions) == (1, 600, REGIONS)
+    assert (verdict.tables, verdict.rows, verdict.regions) == (2, 600, REGIONS)  # and that of tasks
 
 
 @pytest.mark.parametrize(
