@@ -72,7 +72,7 @@ def test_the_last_transaction_of_all_is_taken_whole_too(mesh: Mesh) -> None:
 def test_what_waits_behind_a_step_is_not_read_for_it(mesh: Mesh) -> None:
     write_transactions(mesh, *([2] * 200))
     origin = mesh.node(EU)
-    ((low, high, _, _, _, last),) = mesh.loop.run_until_complete(
+    ((low, high, _, _, _, last, _),) = mesh.loop.run_until_complete(
         mesh.appliers[DE].fetch(apply._NEXT, (origin,))
     )
     assert high > low
