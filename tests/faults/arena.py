@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -23,12 +24,14 @@ from regions.replication.declared import set_budget
 from regions.replication.housekeeping import BEAT
 from regions.replication.verify import verify
 from tenants.context import tenant_scope
-from tenants.databases import cell_alias
+from tenants.databases import cell_alias, control_writer_alias
 from tenants.errors import TenantsError
 from tenants.isolation.base import protect
 from tenants.isolation.owner import owner
 from tenants.lifecycle import create_cell
-from tenants.seams import cell_spec, record_for
+from tenants.lifecycle.add_region import add_region
+from tenants.lifecycle.remove_region import remove_region
+from tenants.seams import cell_spec, find_cell, record_for, spec_for
 from testkit.control import end_cell, onboard, silent
 from tests.faults import readout
 from tests.faults.history import Discarded, Replica
@@ -42,6 +45,10 @@ CARDS = 20
 LITTLE = 400_000
 
 
+class Outside(RegionsError):
+    """The gateway would send the request to another region."""
+
+
 class FabricDoor:
     """The application's own way into a cell."""
 
@@ -51,6 +58,9 @@ class FabricDoor:
 
     @contextmanager
     def transaction(self, region: str) -> Iterator[Any]:
+        """Raises Outside."""
+        if region not in cell_spec(self._cell).regions:
+            raise Outside(f"{region} is none of the cell's regions now.")
         alias = cell_alias(self._cell, region=region)
         with (
             tenant_scope(self._tenant),
@@ -158,6 +168,22 @@ class Arena:
             )
             protect(session, "public", None)
 
+    def leave(self, region: str, peer: str) -> str:
+        """A cell's home can't: then it is the peer."""
+        gone = peer if region == self.spec.regions[0] else region
+        insist(partial(self._change, remove_region, gone, there=True))
+        return gone
+
+    def join(self, region: str) -> None:
+        """Unless it is there."""
+        insist(partial(self._change, add_region, region, there=False))
+        self.spec = cell_spec(self.spec.name)
+
+    def _change(self, change: Callable[..., Any], region: str, *, there: bool) -> None:
+        members = spec_for(find_cell(self.spec.name, using=control_writer_alias())).regions
+        if (region in members) is there:
+            change(self.spec.name, region, actor="faults", progress=silent)
+
     def end(self) -> None:
         """Nothing of it is left, and nobody works for it."""
         insist(lambda: end_cell(self.spec.name))
@@ -171,7 +197,7 @@ def insist(work: Callable[[], T]) -> T:
         connections.close_all()
         try:
             return work()
-        except (DatabaseError, TenantsError):
+        except (DatabaseError, TenantsError, RegionsError, psycopg.Error):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.5)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import psycopg
 from django.db import DatabaseError
 
+from regions.errors import RegionsError
 from tests.faults.history import CLIENT, Event, Operation, Outcome
 from tests.faults.workloads.base import NothingToDo, Workload
 
@@ -89,6 +90,9 @@ class Client(threading.Thread):
                 committing = True
         except NothingToDo:
             outcome = Outcome.FAIL
+        except RegionsError as error:
+            # The region is none of the cell's: nothing was sent anywhere.
+            outcome, reason = Outcome.FAIL, str(error)
         except (DatabaseError, psycopg.Error) as error:
             state = sqlstate(error)
             unknown = committing and (state is None or state.startswith(LOST))

@@ -130,6 +130,13 @@ class Control:
         """No control's schema changes."""
         raise NotImplementedError
 
+    def leave(self, region: str, peer: str) -> str:
+        """Nor its members."""
+        raise NotImplementedError
+
+    def join(self, region: str) -> None:
+        raise NotImplementedError
+
     def end(self) -> None:
         """Its subscriptions, slots and databases are gone."""
         for region in self.world.regions:

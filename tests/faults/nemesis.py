@@ -14,10 +14,13 @@ from functools import partial
 from typing import Any, Protocol
 
 import psycopg
+from django.db import DatabaseError, connections
 
 from infra.wan.conditions import HEALTHY, Condition, LinkState
+from regions.errors import RegionsError
 from regions.replication import transport
-from tests.faults.schedule import Fault
+from tenants.errors import TenantsError
+from tests.faults.schedule import LEAVE, Fault
 from tests.faults.world import World, wait_for
 
 AGENTS = {"kill agent", "freeze agent", "restart agent"}
@@ -26,13 +29,18 @@ Mend = Callable[[], None]
 
 
 class Broken(Protocol):
-    """What is made to suffer. `widen`: a migration reaches a region."""
+    """What is made to suffer. `widen`: a migration reaches a region. `leave`: the region is taken
+    out of the cell, or else the peer; returns who was."""
 
     world: World
 
     def dsn(self, region: str) -> str: ...
 
     def widen(self, region: str, column: str) -> None: ...
+
+    def leave(self, region: str, peer: str) -> str: ...
+
+    def join(self, region: str) -> None: ...
 
 
 class Nemesis(threading.Thread):
@@ -52,6 +60,12 @@ class Nemesis(threading.Thread):
         self._steps = sorted(steps, key=lambda step: step[:2])
 
     def run(self) -> None:
+        try:
+            self._work_off()
+        finally:
+            connections.close_all()
+
+    def _work_off(self) -> None:
         mends: dict[Fault, Mend] = {}
         for at, breaks, fault in self._steps:
             time.sleep(max(0.0, self._began + at - time.monotonic()))
@@ -60,7 +74,7 @@ class Nemesis(threading.Thread):
                     mends[fault] = getattr(self, f"_{fault.kind.replace(' ', '_')}")(fault)
                 else:
                     mends.pop(fault, _nothing)()
-            except (psycopg.Error, OSError) as error:
+            except (psycopg.Error, OSError, DatabaseError, TenantsError, RegionsError) as error:
                 # Its target is down: another fault got there first.
                 self.failures.append(f"{fault}: {str(error).splitlines()[0]}")
 
@@ -78,6 +92,9 @@ class Nemesis(threading.Thread):
             wait_for(f"{region} is as it should be", partial(self._put_right, region), 60.0)
             if self._kinds & AGENTS:
                 world.agents[region].start()
+        if LEAVE in self._kinds:
+            for region in world.regions:
+                self._ground.join(region)
 
     def _put_right(self, region: str) -> bool:
         """Whether clock and schema are; whoever holds a lock may keep them from it for a time."""
@@ -144,6 +161,10 @@ class Nemesis(threading.Thread):
             ).fetchall():  # fmt: skip
                 transport.drop_slot(session, slot)
         return _nothing
+
+    def _leave(self, fault: Fault) -> Mend:
+        gone = self._ground.leave(fault.region, fault.peer)
+        return lambda: self._ground.join(gone)
 
     def _lock(self, fault: Fault) -> Mend:
         session = self._session(fault.region)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.faults.schedule import KINDS, LASTING, LOST_SLOT
+from tests.faults.schedule import KINDS, LASTING, LEAVE, LOST_SLOT
 
 LINKS = ("delay", "black hole", "cut")
 # Longer than a sender waits for a silent receiver.
@@ -48,6 +48,12 @@ SCENARIOS: dict[str, Scenario] = {
             REPAIRABLE,
             kinds=(LOST_SLOT, "kill postgres", "restart agent", "delay"),
             pause=4.0,
+        ),
+        Scenario(
+            "members",
+            (*REPAIRABLE, "shelves"),
+            kinds=(LEAVE, "delay", "restart agent", "black hole"),
+            pause=3.0,
         ),
         Scenario("refused", REPAIRABLE, kinds=LONG, pause=8.0, lasting=LONG_SECONDS, over="refuse"),
         Scenario("let-go", REPAIRABLE, kinds=LONG, pause=8.0, lasting=LONG_SECONDS, over="let-go"),

@@ -27,6 +27,8 @@ KINDS = (
 )
 # Where it happens a replica lacks whole stretches of a peer's log: it is repaired row by row.
 LOST_SLOT = "lost slot"  # the region does not keep its log for the peer any more
+# A region leaves the cell, and joins it again when that is mended: its clients have no door then.
+LEAVE = "leave"
 LASTING = (1.0, 4.0)
 QUIET_SECONDS = 2.0  # at the beginning and between faults, on an average
 
