@@ -178,7 +178,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Answer a want: `taker` gets up to half of what this node may spare, rounded up, so that who asks for
--- the last one gets it. The agent's, in a session that captures nothing: so it writes the log itself.
+-- the last one gets it. A node that lacks what it wants itself gives only as much as leaves it no poorer
+-- than the taker: else the last ones would be passed on and back again for as long as both want them. The agent's, in a session that captures nothing: so it writes the log itself.
 -- Null: the row is not here or in use; else what the taker holds then, and whether anything was given.
 -- A want of this node's own is given nothing.
 CREATE OR REPLACE FUNCTION fabric.give_rights(
@@ -191,6 +192,7 @@ DECLARE
     gate fabric.gate;
     state jsonb;
     first bigint;
+    mine numeric;
     gift numeric;
 BEGIN
     SELECT * INTO gate FROM fabric.gate;
@@ -207,8 +209,12 @@ BEGIN
     END IF;
     state := fabric.inherit_rights(state, first, least_value, here, members, 0);
     held := (fabric.rights_here(state, first, least_value, wanted.node::text)).mine;
-    gift := least(wanted.amount - held,
-                  ceil((fabric.rights_here(state, first, least_value, here)).mine / 2));
+    mine := (fabric.rights_here(state, first, least_value, here)).mine;
+    gift := least(wanted.amount - held, CASE
+        WHEN EXISTS (SELECT FROM fabric.want w
+                      WHERE (w.rel, w.pk, w.field, w.node::text)
+                            = (wanted.rel, wanted.pk, wanted.field, here) AND w.amount > mine)
+        THEN floor((mine - held) / 2) ELSE ceil(mine / 2) END);
     given := gift > 0 AND wanted.node::text <> here;
     IF NOT given THEN
         RETURN;

@@ -102,6 +102,24 @@ def test_whoever_asks_is_given_what_others_can_spare_even_the_last_one(ruled: Me
     assert ruled.settled("shelf", "stock") == [(0,)]
 
 
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.integers(1, 9), st.lists(st.integers(1, 12), min_size=3, max_size=3))
+def test_where_more_is_wanted_than_there_is_the_rights_come_to_rest(
+    ruled: Mesh, first: int, wanted: list[int]
+) -> None:
+    """The last ones are not passed on and back again for as long as they are wanted."""
+    ruled.start_anew()
+    stock(ruled, EU, first)
+    for region, amount in zip(REGIONS, wanted, strict=True):
+        ask(ruled, region, amount)
+    for _ in range(12):
+        ruled.settle()
+        given = sum(answer(ruled, region) for region in REGIONS)
+    assert given == 0
+
+
 def test_a_replica_that_may_not_be_written_gives_nothing(ruled: Mesh) -> None:
     stock(ruled, EU, 1)
     ask(ruled, US, 1)
