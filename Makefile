@@ -25,7 +25,7 @@ down:
 
 # The fleet's tests measure how long things take: they have the machine to themselves.
 test: lint
-	$(BIN)/python -m pytest -n 3 -m "not fleet"
+	$(BIN)/python -m pytest -n 4 -m "not fleet"
 	$(BIN)/python -m pytest -m fleet
 
 bench: $(INSTALLED)

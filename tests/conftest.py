@@ -1,6 +1,6 @@
 """Fixtures that the whole suite shares, and its order: pure, then PostgreSQL, then fleet.
 
-With `-n 3` each of three processes runs one part, in the same order as without: tests share tenants
+With `-n 4` each of four processes runs one part, in the same order as without: tests share tenants
 and servers, and an order that changed from run to run would bring failures that nobody can repeat.
 """
 
@@ -19,9 +19,10 @@ from regions.deployment import ADMIN_ROLE, Deployment
 pytest_plugins = ["pytester", "testkit.plugin"]
 
 ORDER = {"postgres": 1, "fleet": 2}
-# Each a third of the time, about; whatever else there is belongs to the last.
+# Whatever else there is belongs to the last.
 PARTS = {
-    "tenants": re.compile(r"tests/tenants/(?!test_(move|conflicts|verify|cell_regions))\w+\.py"),
+    "moving": re.compile(r"tests/tenants/test_(move|conflicts|verify|cell_regions)\w*\.py"),
+    "tenants": re.compile(r"tests/tenants/\w+\.py"),
     "migrating": re.compile(r"tests/(tenants/(migrating|seed)|compat|faults)/.+"),
     "rest": re.compile(r".+"),
 }
@@ -32,7 +33,7 @@ settings.load_profile("suite")
 
 
 class Parts(LoadScopeScheduling):
-    """For `-n 3`: each worker has one part, from beginning to end."""
+    """For `-n 4`: each worker has one part, from beginning to end."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
