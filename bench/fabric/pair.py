@@ -21,7 +21,7 @@ import psycopg
 from psycopg import sql
 
 from bench.fabric.stream import COLUMNS, ROW, STREAM, TICKETS, new_ids
-from bench.frame import seconds_of
+from bench.frame import Bench, seconds_of
 from infra.fleet.plan import deployment_document, make_plan
 from infra.fleet.secrets import load_or_make
 from infra.postgres.cluster import Cluster, prepare, wait_until_ready
@@ -38,6 +38,7 @@ WRITER, PEER = "eu-west", "eu-central"
 SPEC = CellSpec("bench", TenancyMode.DEDICATED, WritePolicy.ACTIVE_ACTIVE, (WRITER, PEER))
 NATIVE = "native"
 PATIENCE_SECONDS = 300.0
+PAIRS = 5
 
 _MARK = """
 INSERT INTO ticket (id, title, body, status, priority, votes, created_at, updated_at)
@@ -128,6 +129,32 @@ class Side:
                     session.execute("TRUNCATE fabric.tombstone, fabric.conflict")
                     session.execute("VACUUM fabric.change, fabric.txn")
                 session.execute("VACUUM ANALYZE ticket")
+
+
+def catch_up_ratio(
+    bench: Bench,
+    key: str,
+    ours: Side,
+    theirs: Side,
+    transactions: int,
+    rows: int,
+    *,
+    target: float | None,
+    against: str,
+) -> None:
+    """Record how fast our peer gets what it lacks, in times of theirs."""
+    pairs = bench.paired(
+        PAIRS,
+        lambda: ours.seconds_to_catch_up(transactions, rows),
+        lambda: theirs.seconds_to_catch_up(transactions, rows),
+    )
+    bench.record_ratio(
+        key,
+        [(other, mine) for mine, other in pairs],
+        target=target,
+        better="higher",
+        against=against,
+    )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from bench.fabric.pair import PEER, WRITER, Side, start
+from bench.fabric.pair import PEER, WRITER, Side, catch_up_ratio, start
 from bench.fabric.stream import STREAM, TICKETS, variants
 from bench.frame import Bench
 from infra.fleet.plan import HOST
@@ -30,7 +30,6 @@ from testkit.guard import Guard
 from testkit.servers import start_cluster
 
 KEYS = tuple(f"fabric.vs_pglogical.{variant}" for variant, _, _ in variants(quick=False))
-PAIRS = 5
 PACKAGES = ("postgresql-15", "postgresql-15-pglogical")
 _SETTINGS = """
 shared_buffers = '256MB'
@@ -48,28 +47,22 @@ def run(bench: Bench) -> None:
         root = unpacked(REPOSITORY / ".bench" / "pglogical", *PACKAGES)
         with start() as (ours, _), _pglogical(root) as theirs:
             for variant, transactions, rows in variants(quick=bench.quick):
-                if bench.wants(f"fabric.vs_pglogical.{variant}"):
-                    _measure(bench, variant, ours, theirs, transactions, rows)
+                key = f"fabric.vs_pglogical.{variant}"
+                if bench.wants(key):
+                    catch_up_ratio(
+                        bench,
+                        key,
+                        ours,
+                        theirs,
+                        transactions,
+                        rows,
+                        target=None,
+                        against="pglogical 2.4 on PostgreSQL 15, last_update_wins,"
+                        f" {transactions} transactions of {rows} rows, as in"
+                        " fabric.apply_vs_native; times of its speed",
+                    )
     except NotToBeHad as error:
         bench.say(f"fabric.vs_pglogical is not measured: {error}")
-
-
-def _measure(
-    bench: Bench, variant: str, ours: Side, theirs: Side, transactions: int, rows: int
-) -> None:
-    pairs = bench.paired(
-        PAIRS,
-        lambda: ours.seconds_to_catch_up(transactions, rows),
-        lambda: theirs.seconds_to_catch_up(transactions, rows),
-    )
-    bench.record_ratio(
-        f"fabric.vs_pglogical.{variant}",
-        [(theirs, mine) for mine, theirs in pairs],
-        target=None,
-        better="higher",
-        against=f"pglogical 2.4 on PostgreSQL 15, last_update_wins, {transactions} transactions of"
-        f" {rows} rows, as in fabric.apply_vs_native; times of its speed",
-    )
 
 
 @contextmanager

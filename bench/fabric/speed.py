@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from bench.fabric.pair import PEER, WRITER, Side, start
+from bench.fabric.pair import PAIRS, PEER, WRITER, Side, catch_up_ratio, start
 from bench.fabric.stream import COLUMNS, ROW, new_ids, variants
 from bench.frame import Bench, seconds_of
 
@@ -27,7 +27,6 @@ KEYS = (
     "fabric.lag_ms.p50",
     "fabric.lag_ms.p99",
 )
-PAIRS = 5
 Connection = psycopg.Connection[Any]
 
 RATE = 500  # transactions a second
@@ -38,28 +37,21 @@ def run(bench: Bench) -> None:
         for variant, transactions, rows in variants(quick=bench.quick):
             key = f"fabric.apply_vs_native.{variant}"
             if bench.wants(key):
-                _apply_vs_native(bench, key, ours, native, transactions, rows)
+                catch_up_ratio(
+                    bench,
+                    key,
+                    ours,
+                    native,
+                    transactions,
+                    rows,
+                    target=0.6,
+                    against=f"native logical replication, {transactions} transactions of {rows}"
+                    " rows, from the first byte into the peer to the last row visible there; times"
+                    " of its speed",
+                )
         _capture_cost(bench, ours, native, 5_000 if bench.quick else 100_000)
         if bench.wants("fabric.lag_ms"):
             _lag(bench, ours, 3 if bench.quick else 20)
-
-
-def _apply_vs_native(
-    bench: Bench, key: str, ours: Side, native: Side, transactions: int, rows: int
-) -> None:
-    pairs = bench.paired(
-        PAIRS,
-        lambda: ours.seconds_to_catch_up(transactions, rows),
-        lambda: native.seconds_to_catch_up(transactions, rows),
-    )
-    bench.record_ratio(
-        key,
-        [(theirs, mine) for mine, theirs in pairs],
-        target=0.6,
-        better="higher",
-        against=f"native logical replication, {transactions} transactions of {rows} rows, from the"
-        " first byte into the peer to the last row visible there; times of its speed",
-    )
 
 
 def _capture_cost(bench: Bench, ours: Side, native: Side, rows: int) -> None:

@@ -27,16 +27,15 @@ def evacuate(request: HttpRequest, name: str) -> HttpResponse:
     """Give every cell that the region writes another writer, without losing a write."""
     region = get_object_or_404(Region, name=name)
     how = Emptying(_asked(request))
-    command = f"region drain {name}"
-    if how.is_valid() and how.cleaned_data["aside"]:
-        command = f"region maintenance {name}"
+    aside = how.is_valid() and how.cleaned_data["aside"]
+    command = f"region {'maintenance' if aside else 'drain'} {name}"
     context: dict[str, Any] = {"how": how, "command": command, "plans": [], "problem": ""}
     try:
         context["plans"] = emptying.evacuation(deployment(), topology(), region.name)
     except RegionsError as problem:
         context["problem"] = str(problem)
     # What stands aside needs no writer to move.
-    needless = not _movable(context["plans"]) and not (how.is_valid() and how.cleaned_data["aside"])
+    needless = not _movable(context["plans"]) and not aside
     return _page(request, region, queue.EVACUATE, f"Empty {name}", context, needless=needless)
 
 

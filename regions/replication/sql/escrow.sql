@@ -179,7 +179,8 @@ $$;
 
 -- Answer a want: `taker` gets up to half of what this node may spare, rounded up, so that who asks for
 -- the last one gets it. A node that lacks what it wants itself gives only as much as leaves it no poorer
--- than the taker: else the last ones would be passed on and back again for as long as both want them. The agent's, in a session that captures nothing: so it writes the log itself.
+-- than the taker: else the last ones would be passed on and back again for as long as both want them.
+-- The agent's, in a session that captures nothing: so it writes the log itself.
 -- Null: the row is not here or in use; else what the taker holds then, and whether anything was given.
 -- A want of this node's own is given nothing.
 CREATE OR REPLACE FUNCTION fabric.give_rights(
