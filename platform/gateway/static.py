@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
@@ -11,10 +12,16 @@ from django.utils.decorators import sync_and_async_middleware
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 
+@cache
+def _noise() -> WhiteNoiseMiddleware:
+    """Files are looked for once a process, however many handlers it has."""
+    return WhiteNoiseMiddleware()
+
+
 @sync_and_async_middleware
 def static_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
     """WhiteNoise, without a change of thread for what is no static file."""
-    noise = WhiteNoiseMiddleware(get_response)
+    noise = _noise()
     files = noise.files
 
     if iscoroutinefunction(get_response):
