@@ -14,7 +14,7 @@ from bench.failover.fleet import Fleet, fleet, wait_until
 from bench.frame import Bench
 from infra.fleet import faults
 from infra.wan.conditions import Condition, LinkState
-from regions.failover.probes import Acknowledged, Probes
+from regions.failover.probes import Probes
 from regions.topology import CellSpec
 
 RUNS = 20
@@ -70,7 +70,7 @@ def _lose(ground: Fleet, spec: CellSpec, how: str, lost: list[float]) -> float:
         _break(ground, home, how)
         wait_until(lambda: probes.first_from(other, after=broken) is not None, f"{other} writes")
         time.sleep(WARM_SECONDS)
-    gap = _longest_gap(probes.acknowledged(), broken)
+    gap = longest_gap([ack.at for ack in probes.acknowledged()], broken)
     ground.heal()
     if spec.policy.leased:
         ground.manage("region", "failback", spec.name)
@@ -88,9 +88,9 @@ def _break(ground: Fleet, region: str, how: str) -> None:
             faults.break_link(ground.plan, region, peer, cut, one_way=False)
 
 
-def _longest_gap(acks: Sequence[Acknowledged], broken: float) -> float:
+def longest_gap(acknowledged: Sequence[float], broken: float) -> float:
     """Between neighbours of which the later came after the fault."""
-    times = sorted(ack.at for ack in acks)
+    times = sorted(acknowledged)
     return max(later - earlier for earlier, later in pairwise(times) if later > broken)
 
 

@@ -56,16 +56,20 @@ class Peers:
 
 def install(bench: Bench) -> Peers:
     """Make the environment, or bring it to the pinned versions."""
-    folder = REPOSITORY / ".bench" / "venv"
+    return Peers(bench, made(bench, "venv", _pins()))
+
+
+def made(bench: Bench, name: str, wanted: list[str]) -> Path:
+    """The interpreter of the environment `.bench/<name>`, which has what is wanted."""
+    folder = REPOSITORY / ".bench" / name
     python = folder / "bin" / "python"
-    wanted = _pins()
     stamp = folder / "installed.txt"
     if not stamp.exists() or stamp.read_text() != "\n".join(wanted):
         bench.say(f"installing {', '.join(wanted)} into .bench")
         venv.create(folder, with_pip=True, clear=True)
         run_quietly([str(python), "-m", "pip", "install", "--disable-pip-version-check", *wanted])
         stamp.write_text("\n".join(wanted))
-    return Peers(bench, python)
+    return python
 
 
 def _pins() -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
-import threading
+from collections import defaultdict
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from regions.topology import CellSpec
 from regions.writers import Action, decide
 from tenants.maps import here, region_map
 
-_connections = threading.local()
+_idle: dict[str, list[psycopg.Connection[Any]]] = defaultdict(list)
 
 
 def probe(request: HttpRequest, host: str) -> HttpResponse:
@@ -63,19 +63,23 @@ def probe(request: HttpRequest, host: str) -> HttpResponse:
 
 
 def _write(spec: CellSpec, identity: UUID) -> None:
-    """One probe over this thread's connection; a broken connection is replaced once used."""
-    open_ones: dict[str, psycopg.Connection[Any]] = _connections.__dict__.setdefault("by_cell", {})
-    connection = open_ones.get(spec.name)
-    if connection is None or connection.closed:
+    """One probe. The cell has as many connections as it has probes at a time, whichever threads
+    they come to; a broken one is replaced once used."""
+    idle = _idle[spec.name]
+    try:
+        connection = idle.pop()
+    except IndexError:
         connection = psycopg.connect(
             deployment().dsn(here(), spec.database, APP_ROLE),
             autocommit=True,
             connect_timeout=2,
             application_name="probe",
         )
-        open_ones[spec.name] = connection
     try:
         connection.execute("SELECT fabric.write_probe(%s)", (identity,))
     except psycopg.OperationalError:
         connection.close()
         raise
+    finally:
+        if not connection.closed:
+            idle.append(connection)

@@ -1,10 +1,13 @@
-"""Leaves requests with a region's agent, and watches what comes of them."""
+"""Leaves requests with regions' agents, and watches what comes of them."""
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable
+from types import TracebackType
+from typing import Any
 
 import psycopg
 
@@ -14,7 +17,10 @@ from regions.failover.plan import writer_of
 from regions.topology import CellSpec
 
 ASK_SECONDS = 12.0
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.02
+MAP_SECONDS = 0.5
+_LEAVE = "INSERT INTO lease.request (id, cell, target, kind, forced) VALUES (%s, %s, %s, %s, %s)"
+_OUTCOMES = "SELECT id, outcome FROM lease.request WHERE id = ANY (%s) AND outcome <> ''"
 # Agents heed none that is older.
 _ASKED = """
 SELECT cell, target FROM lease.request
@@ -22,69 +28,118 @@ SELECT cell, target FROM lease.request
 """
 
 
-def ask_holder(
-    deployment: Deployment,
-    spec: CellSpec,
-    source: str,
-    target: str,
-    *,
-    forced: bool,
-    tell: Callable[[str], None],
-) -> bool:
-    """Have the holder's agent hand over. False: nobody there to ask (only when forced)."""
-    try:
-        outcome = request(deployment, spec, source, target, "hand_over", forced=forced)
-    except psycopg.OperationalError as error:
-        if forced:
-            return False
-        raise SwitchoverFailed(f"{source} cannot be reached: {error}") from error
-    if outcome == "done":
-        tell(f"{source} has fenced itself, drained and let go")
-        return True
-    if not forced:
-        raise SwitchoverFailed(
-            f"{outcome or f'{source} did not answer.'} {source} goes on writing."
-        )
-    return False
+class _Agent:
+    """What one region's is asked, by several threads over one connection; opened when it is needed,
+    and not again when that failed. Raises psycopg.OperationalError."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._lock = threading.Lock()
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._failure: psycopg.OperationalError | None = None
+        self._outcomes: dict[uuid.UUID, str | None] = {}
+        self._looked = 0.0
+
+    def leave(self, identity: uuid.UUID, *what: object) -> None:
+        with self._lock:
+            self._execute(_LEAVE, (identity, *what))
+            self._outcomes[identity] = None
+
+    def outcome(self, identity: uuid.UUID) -> str | None:
+        with self._lock:
+            if time.monotonic() - self._looked > LOOK_SECONDS:
+                waiting = [one for one, outcome in self._outcomes.items() if outcome is None]
+                self._outcomes |= self._execute(_OUTCOMES, (waiting,)).fetchall()
+                self._looked = time.monotonic()
+            return self._outcomes[identity]
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def _execute(self, query: Any, params: tuple[object, ...]) -> psycopg.Cursor[tuple[Any, ...]]:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            if self._connection is None:
+                self._connection = psycopg.connect(
+                    self._dsn,
+                    autocommit=True,
+                    connect_timeout=2,
+                    options="-c statement_timeout=2s",
+                )
+            return self._connection.execute(query, params)
+        except psycopg.OperationalError as error:
+            self._failure = error
+            raise
 
 
-def request(
-    deployment: Deployment,
-    spec: CellSpec,
-    region: str,
-    target: str,
-    kind: str,
-    *,
-    forced: bool,
-) -> str | None:
-    """Leave a request with `region`'s agent; for a hand-over, wait for its outcome. It is done,
-    too, when somebody else's has brought the cell there: agents heed the newest of a cell."""
-    identity = uuid.uuid4()
-    with psycopg.connect(
-        deployment.dsn(region, CONTROL_DATABASE, AGENT_ROLE),
-        autocommit=True,
-        connect_timeout=2,
-        options="-c statement_timeout=2s",
-    ) as connection:
-        connection.execute(
-            "INSERT INTO lease.request (id, cell, target, kind, forced)"
-            " VALUES (%s, %s, %s, %s, %s)",
-            (identity, spec.name, target, kind, forced),
-        )
-        look = time.monotonic() + LOOK_SECONDS
+class Asking:
+    """One operation's requests, of however many cells: one connection a region."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self._agents = {
+            name: _Agent(deployment.dsn(name, CONTROL_DATABASE, AGENT_ROLE))
+            for name in deployment.regions
+        }
+
+    def __enter__(self) -> Asking:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for agent in self._agents.values():
+            agent.close()
+
+    def holder(
+        self,
+        spec: CellSpec,
+        source: str,
+        target: str,
+        *,
+        forced: bool,
+        tell: Callable[[str], None],
+    ) -> bool:
+        """Have the holder's agent hand over. False: nobody there to ask (only when forced)."""
+        try:
+            outcome = self.request(spec, source, target, "hand_over", forced=forced)
+        except psycopg.OperationalError as error:
+            if forced:
+                return False
+            raise SwitchoverFailed(f"{source} cannot be reached: {error}") from error
+        if outcome == "done":
+            tell(f"{source} has fenced itself, drained and let go")
+            return True
+        if not forced:
+            raise SwitchoverFailed(
+                f"{outcome or f'{source} did not answer.'} {source} goes on writing."
+            )
+        return False
+
+    def request(
+        self, spec: CellSpec, region: str, target: str, kind: str, *, forced: bool
+    ) -> str | None:
+        """Leave a request with `region`'s agent; for a hand-over, wait for its outcome. It is done,
+        too, when somebody else's has brought the cell there: agents heed the newest of a cell."""
+        identity = uuid.uuid4()
+        agent = self._agents[region]
+        agent.leave(identity, spec.name, target, kind, forced)
+        look = time.monotonic() + MAP_SECONDS
         deadline = time.monotonic() + (ASK_SECONDS if kind == "hand_over" else 0)
         while time.monotonic() < deadline:
-            row = connection.execute(
-                "SELECT outcome FROM lease.request WHERE id = %s", (identity,)
-            ).fetchone()
-            if row and row[0]:
-                return str(row[0])
+            if outcome := agent.outcome(identity):
+                return outcome
             if time.monotonic() > look:
-                if writer_of(deployment, spec) == target:
+                if writer_of(self.deployment, spec) == target:
                     return "done"
-                look = time.monotonic() + LOOK_SECONDS
-            time.sleep(0.02)
-    return None
+                look = time.monotonic() + MAP_SECONDS
+            time.sleep(LOOK_SECONDS)
+        return None
 
 
 def asked_now(deployment: Deployment) -> list[str]:
@@ -101,17 +156,10 @@ def asked_now(deployment: Deployment) -> list[str]:
     return [f"{cell} is to be written by {target}" for cell, target in found]
 
 
-def await_gate(deployment: Deployment, spec: CellSpec, target: str) -> None:
-    deadline = time.monotonic() + ASK_SECONDS + deployment.lease_ttl_seconds
+def may_write(deployment: Deployment, spec: CellSpec, region: str) -> bool:
+    """Whether the cell's gate is open there. Raises psycopg.Error."""
     with psycopg.connect(
-        deployment.dsn(target, spec.database, AGENT_ROLE), autocommit=True, connect_timeout=2
+        deployment.dsn(region, spec.database, AGENT_ROLE), connect_timeout=2
     ) as connection:
-        while time.monotonic() < deadline:
-            row = connection.execute("SELECT fabric.may_write()").fetchone()
-            if row and row[0]:
-                return
-            time.sleep(0.01)
-    raise SwitchoverFailed(
-        f"{target} did not get the lease on {spec.name}: its present holder still renews it, or "
-        "no majority of regions can be reached. Nothing was lost."
-    )
+        row = connection.execute("SELECT fabric.may_write()").fetchone()
+    return bool(row and row[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -47,11 +48,13 @@ class Drained:
 def plan_evacuation(
     topology: Topology, leases: Mapping[str, Lease], region: str, reachable: Reachable
 ) -> list[Plan]:
-    """Every cell that `region` writes, and who takes it: lawful, there, preferred first."""
+    """Every cell that `region` writes, and who takes it: lawful, there, preferred first. Each
+    region is asked once whether it is there."""
+    there = cache(reachable)
     plans = []
     for spec in _written_by(topology, leases, lambda writer: writer == region):
         others = [name for name in spec.regions if name != region]
-        target = next((name for name in others if reachable(name)), None)
+        target = next((name for name in others if there(name)), None)
         reason = (
             f"{target} is the preferred lawful region that answers."
             if target

@@ -17,6 +17,7 @@ from regions.failover.surroundings import Renew
 APPROACH_SECONDS = 5.0  # until the target is nearly up to date; nothing stops meanwhile
 CATCH_UP_SECONDS = 1.5  # with the gate closed; shorter than a fresh lease
 RESERVED_SECONDS = 3.0
+SOON_SECONDS, LATER_SECONDS = 0.005, 0.04  # between looks, when many cells are handed over at once
 
 
 async def hand_over(
@@ -63,9 +64,11 @@ async def hand_over(
 
 async def _await_applied(peer: Link, node: int, marker: int, patience: float) -> None:
     deadline = time.monotonic() + patience
+    pause = SOON_SECONDS
     while time.monotonic() < deadline:
         rows = await peer.fetch("SELECT heartbeat FROM fabric.watermark WHERE origin = %s", (node,))
         if rows and rows[0][0] >= marker:
             return
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LATER_SECONDS)
     raise Unreachable(f"{peer.name} did not catch up within {patience:g} s.")

@@ -23,6 +23,7 @@ from regions.failover.lease import Held, Leases, View
 from regions.failover.lease_map import LeaseMap
 from regions.failover.link import Unreachable
 from regions.failover.promoting import Promotions
+from regions.failover.rounds import Rounds
 from regions.failover.surroundings import Log, Surroundings
 from regions.failover.turns import Turns, utc_now
 from regions.topology import CellSpec, WritePolicy
@@ -53,6 +54,7 @@ class Leader:
         self.held: dict[str, Held] = {}
         self._region = region
         self._leases = leases
+        self._rounds = Rounds(leases)
         self._around = around
         self._journal = journal
         self._map = lease_map
@@ -91,7 +93,7 @@ class Leader:
         due = [lease for lease in self.held.values() if self._may_renew(lease)]
         try:
             server_clock = await self._around.server_clock()
-            renewed = await self._leases.renew(due)
+            renewed = await self._rounds.renew(due)
         except (Unreachable, psycopg.Error) as error:
             self._journal.say("agent", f"Not renewed: PostgreSQL here does not answer: {error}")
             for lease in due:
@@ -233,9 +235,10 @@ class Leader:
     async def _hand_over(self, name: str, target: str, request: Request | None) -> None:
         async def renew() -> bool:
             lease = self.held.get(name)
-            renewed = await self._leases.renew([lease] if lease else [])
-            self.held |= renewed
-            return bool(renewed)
+            renewed = await self._rounds.renew([lease] if lease else [])
+            if name in renewed:
+                self.held[name] = renewed[name]
+            return name in renewed
 
         held = self.held.get(name)
         if held is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from regions.deployment import Deployment
 from regions.errors import NoWriter, SwitchoverFailed
-from regions.failover.ask import ask_holder, await_gate, request
+from regions.failover.ask import ASK_SECONDS, Asking, may_write
 from regions.failover.draining import AT_ONCE, Drained, carry_out
 from regions.failover.plan import (
     Plan,
@@ -30,6 +30,8 @@ Progress = Callable[[str], None]
 
 WARM_UP_SECONDS = 0.3
 SETTLE_SECONDS = 0.3
+EDGE_SECONDS = 5.0  # until a write through the edge is acknowledged, once the gate is open
+LOOK_SECONDS = 0.02
 CONVERGED_SECONDS = 5.0  # where nothing is written heartbeats come each three seconds
 
 
@@ -74,7 +76,8 @@ def switchover(
     plan = plan_switchover(deployment, topology, cell, to)
     if plan.source == to:
         return _document(plan.spec, to, to, 0.0, 0, 0.0, [plan.reason])
-    return _move(deployment, plan, forced=False, actor=actor, progress=progress)
+    with Asking(deployment) as asking:
+        return _move(asking, plan, forced=False, actor=actor, progress=progress)
 
 
 def evacuate(
@@ -89,10 +92,12 @@ def evacuate(
     """Switch over what `region` writes, as planned, `step` cells at a time; RPO 0. What could not
     be moved is in the document, with the reason."""
 
-    def move(plan: Plan) -> dict[str, Any]:
-        return _move(deployment, plan, forced=False, actor=actor, progress=progress)
+    with Asking(deployment) as asking:
 
-    return _drained(region, plans, carry_out(plans, move, step=step))
+        def move(plan: Plan) -> dict[str, Any]:
+            return _move(asking, plan, forced=False, actor=actor, progress=progress)
+
+        return _drained(region, plans, carry_out(plans, move, step=step))
 
 
 def failback_all(
@@ -107,11 +112,13 @@ def failback_all(
 ) -> dict[str, Any]:
     """Switch over to `region` what has its home there, each once it has caught up."""
 
-    def move(plan: Plan) -> dict[str, Any]:
-        await_converged(deployment, plan.spec, region, patience, progress)
-        return _move(deployment, plan, forced=False, actor=actor, progress=progress)
+    with Asking(deployment) as asking:
 
-    return _drained(region, plans, carry_out(plans, move, step=step))
+        def move(plan: Plan) -> dict[str, Any]:
+            await_converged(deployment, plan.spec, region, patience, progress)
+            return _move(asking, plan, forced=False, actor=actor, progress=progress)
+
+        return _drained(region, plans, carry_out(plans, move, step=step))
 
 
 def failback(
@@ -172,17 +179,18 @@ def _move_all(
     possible = [plan for plan in plans if plan.target is not None]
     if not possible:
         return []
-    with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(possible))) as pool:
+    workers = min(AT_ONCE, len(possible))
+    with Asking(deployment) as asking, ThreadPoolExecutor(max_workers=workers) as pool:
         return list(
             pool.map(
-                lambda plan: _move(deployment, plan, forced=forced, actor=actor, progress=progress),
+                lambda plan: _move(asking, plan, forced=forced, actor=actor, progress=progress),
                 possible,
             )
         )
 
 
 def _move(
-    deployment: Deployment, plan: Plan, *, forced: bool, actor: str, progress: Progress
+    asking: Asking, plan: Plan, *, forced: bool, actor: str, progress: Progress
 ) -> dict[str, Any]:
     spec, source, target = plan.spec, plan.source, plan.target
     assert target is not None  # noqa: S101 - callers plan a target
@@ -193,26 +201,26 @@ def _move(
         events.append(f"{time.monotonic() - began:6.3f} s  {what}")
         progress(f"{spec.name}: {what}")
 
+    deployment = asking.deployment
     with Probes(deployment, spec) as probes:
         time.sleep(WARM_UP_SECONDS)
         started = time.monotonic()
         tell(f"{actor} asks for {source or 'nobody'} → {target}: {plan.reason}")
-        asked = source is not None and ask_holder(
-            deployment, spec, source, target, forced=forced, tell=tell
-        )
+        asked = source is not None and asking.holder(spec, source, target, forced=forced, tell=tell)
         if not asked:
             tell(f"{source or 'no region'} does not answer: waiting for its lease to end")
-            request(deployment, spec, target, target, "take", forced=True)
-        await_gate(deployment, spec, target)
-        tell(f"{target} may write")
-        deadline = time.monotonic() + 5
+            asking.request(spec, target, target, "take", forced=True)
+        deadline = time.monotonic() + ASK_SECONDS + deployment.lease_ttl_seconds + EDGE_SECONDS
         while probes.first_from(target, after=started) is None and time.monotonic() < deadline:
-            time.sleep(0.01)
+            time.sleep(LOOK_SECONDS)
         time.sleep(SETTLE_SECONDS)
     first = probes.first_from(target, after=started)
     if first is None:
         raise SwitchoverFailed(
             f"{target} writes {spec.name}, but no write through the edge was acknowledged yet."
+            if may_write(deployment, spec, target)
+            else f"{target} did not get the lease on {spec.name}: its present holder still renews "
+            "it, or no majority of regions can be reached. Nothing was lost."
         )
     last = probes.last_not_from(target)
     tell(f"first write through the edge acknowledged by {target}")

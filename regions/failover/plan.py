@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import psycopg
@@ -53,18 +53,20 @@ def plan_failover(
         reachable = partial(answers, deployment)
     if aside is None:
         aside = aside_now(deployment)
+    there = cache(reachable)  # many cells, few regions
+    leases = read_leases(deployment.map_dirs)
     plans = []
     for spec in topology.cells.values():
         if not spec.policy.leased or region not in spec.regions:
             continue
-        source = writer_of(deployment, spec)
+        source = leases[spec.name].writer if spec.name in leases else None
         if source not in (region, None):
             continue
         if to is not None and to not in spec.regions:
             raise unlawful(spec, to)
         others = [name for name in spec.regions if name != region]
         wanted = [to] if to else sorted(others, key=lambda name: name in aside)
-        target = next((name for name in wanted if reachable(name)), None)
+        target = next((name for name in wanted if there(name)), None)
         reason = (
             f"{target} is the preferred lawful region that answers."
             if target
@@ -95,8 +97,9 @@ def already_elsewhere(
 ) -> list[dict[str, Any]]:
     """Cells that had left `region` by themselves before anybody asked."""
     planned = {plan.spec.name for plan in plans}
+    leases = read_leases(deployment.map_dirs)
     return [
-        {"cell": spec.name, "writer": writer_of(deployment, spec)}
+        {"cell": spec.name, "writer": leases[spec.name].writer if spec.name in leases else None}
         for spec in topology.cells.values()
         if spec.policy.leased and region in spec.regions and spec.name not in planned
     ]

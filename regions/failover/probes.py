@@ -5,6 +5,7 @@ RTO and RPO are read from it, never from lag.
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 import uuid
@@ -98,7 +99,10 @@ class Probes:
             "Authorization": f"Bearer {self._deployment.probe_token()}",
         }
         url = f"{self._deployment.edge_url}/healthz/probe"
-        with httpx.Client(timeout=2.0, headers=headers, trust_env=False) as client:
+        # It trusts nobody: the edge speaks HTTP here, and to read whom a client trusts takes longer
+        # than many writes.
+        nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        with httpx.Client(timeout=2.0, headers=headers, trust_env=False, verify=nobody) as client:
             while not self._stop.is_set():
                 self._write_one(client, url)
                 time.sleep(max(INTERVAL_SECONDS, APART_SECONDS * len(self._at_once)))

@@ -49,6 +49,18 @@ UPDATE fabric.gate SET valid_until = '-infinity' WHERE valid_until = 'infinity'
 """
 
 
+def until_pulse(now: float) -> float:
+    """Seconds until the next pulse. All replicas of a server have theirs at the same moments: each
+    flush of its log wakes whoever sends it to a peer, and of many at once one flush is made."""
+    left = BEAT_SECONDS - now % BEAT_SECONDS
+    return left if left > BEAT_SECONDS / 10 else left + BEAT_SECONDS
+
+
+def pulse_of_all(now: float) -> bool:
+    """Whether at this pulse those beat, too, in which nothing was written."""
+    return round(now / BEAT_SECONDS) % IDLE_BEATS == 0
+
+
 class ReplicaWorker:
     """Runs until cancelled."""
 
@@ -150,9 +162,9 @@ class ReplicaWorker:
 
     async def _beat_forever(self) -> None:
         while True:
-            pause = BEAT_SECONDS
             try:
                 await self._pulse()
+                pause = until_pulse(time.monotonic())
             except (Unreachable, psycopg.Error, OSError) as error:
                 log.warning("%s: heartbeat failed: %s", self.spec.name, error)
                 pause = RETRY_SECONDS
@@ -161,7 +173,7 @@ class ReplicaWorker:
     async def _pulse(self) -> None:
         """See that the replica is well, and write a heartbeat if it is time; what it costs to know
         that nothing was written is little."""
-        due = self._idle + 1 >= IDLE_BEATS
+        due = self._idle + 1 >= IDLE_BEATS or pulse_of_all(time.monotonic())
         ((beat, trusted, barred, for_good),) = await self._steer.fetch(
             housekeeping.PULSE, {"node": self._node, "last": self._beat, "due": due}
         )

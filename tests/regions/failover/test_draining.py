@@ -47,6 +47,20 @@ def test_what_the_region_writes_goes_to_the_preferred_lawful_region_that_answers
     assert plans[-1].reason.startswith("B06: it stays in eu-west, and goes dark")
 
 
+def test_a_region_is_asked_once_whether_it_is_there_however_many_cells_could_go_there() -> None:
+    cells = topology(*(cell(name, "eu-west", "us-east", "eu-central") for name in "abcdef"))
+    leases = {name: Lease("eu-west", 1) for name in "abcdef"}
+    asked: list[str] = []
+
+    def reachable(region: str) -> bool:
+        asked.append(region)
+        return region != "us-east"
+
+    plans = plan_evacuation(cells, leases, "eu-west", reachable)
+    assert {plan.target for plan in plans} == {"eu-central"}
+    assert asked == ["us-east", "eu-central"]
+
+
 def test_only_what_is_at_home_there_comes_back_and_only_if_it_is_there() -> None:
     cells = topology(cell("a", "eu-west", "eu-central"), cell("b", "eu-central", "eu-west"))
     leases = {name: Lease("eu-central", 2) for name in "ab"}
