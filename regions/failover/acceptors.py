@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from regions.failover.link import Link
+from regions.failover.link import Connection, Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,13 @@ class Acceptor(Protocol):
     ) -> None: ...
 
 
+_RELEASE = """
+SELECT lease.release(c, h, e, s, make_interval(secs => r))
+  FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::float8[]) AS u(c, h, e, s, r)
+ ORDER BY c
+"""
+
+
 class PostgresAcceptor:
     """An acceptor in a region's control database; see `replication/sql/lease.sql`. Votes have a
     link of their own: what looks must not keep a renewal waiting."""
@@ -51,6 +59,8 @@ class PostgresAcceptor:
         self._vote = vote
         self._mark: str | None = None
         self._known: list[Accepted] = []
+        self._releases: list[tuple[str, str, int, str | None, float]] = []
+        self._releasing: asyncio.Task[None] | None = None
 
     async def state(self) -> Sequence[Accepted]:
         self._vote.warm()
@@ -84,7 +94,21 @@ class PostgresAcceptor:
     async def release(
         self, cell: str, holder: str, epoch: int, successor: str | None, reserved: float
     ) -> None:
-        await self._vote.fetch(
-            "SELECT lease.release(%s, %s, %s, %s, make_interval(secs => %s))",
-            (cell, holder, epoch, successor, reserved),
-        )
+        """What is to be released while others are is one call: no renewal waits behind many."""
+        self._releases.append((cell, holder, epoch, successor, reserved))
+        if self._releasing is None:
+            self._releasing = asyncio.create_task(self._release_all())
+        await asyncio.shield(self._releasing)
+
+    async def _release_all(self) -> None:
+        async def work(connection: Connection) -> None:
+            releases, self._releases, self._releasing = self._releases, [], None
+            await connection.execute(
+                _RELEASE, [list(column) for column in zip(*releases, strict=True)]
+            )
+
+        try:
+            await self._vote.use(work)
+        finally:
+            if self._releasing is asyncio.current_task():  # it has not come to it
+                self._releases, self._releasing = [], None

@@ -19,6 +19,7 @@ from regions.topology import CellSpec
 ASK_SECONDS = 12.0
 LOOK_SECONDS = 0.02
 MAP_SECONDS = 0.5
+FAILURE_SECONDS = 5.0
 _LEAVE = "INSERT INTO lease.request (id, cell, target, kind, forced) VALUES (%s, %s, %s, %s, %s)"
 _OUTCOMES = "SELECT id, outcome FROM lease.request WHERE id = ANY (%s) AND outcome <> ''"
 # Agents heed none that is older.
@@ -29,14 +30,15 @@ SELECT cell, target FROM lease.request
 
 
 class _Agent:
-    """What one region's is asked, by several threads over one connection; opened when it is needed,
-    and not again when that failed. Raises psycopg.OperationalError."""
+    """What one region's is asked, by several threads over one connection. Raises
+    psycopg.OperationalError: to all who ask for some seconds, as each would wait for it."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._lock = threading.Lock()
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._failure: psycopg.OperationalError | None = None
+        self._failed_at = 0.0
         self._outcomes: dict[uuid.UUID, str | None] = {}
         self._looked = 0.0
 
@@ -58,10 +60,10 @@ class _Agent:
             self._connection.close()
 
     def _execute(self, query: Any, params: tuple[object, ...]) -> psycopg.Cursor[tuple[Any, ...]]:
-        if self._failure is not None:
+        if self._failure is not None and time.monotonic() - self._failed_at < FAILURE_SECONDS:
             raise self._failure
         try:
-            if self._connection is None:
+            if self._connection is None or self._connection.closed:
                 self._connection = psycopg.connect(
                     self._dsn,
                     autocommit=True,
@@ -70,7 +72,9 @@ class _Agent:
                 )
             return self._connection.execute(query, params)
         except psycopg.OperationalError as error:
-            self._failure = error
+            self._failure, self._failed_at = error, time.monotonic()
+            if self._connection is not None:
+                self._connection.close()
             raise
 
 

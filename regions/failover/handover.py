@@ -18,6 +18,7 @@ APPROACH_SECONDS = 5.0  # until the target is nearly up to date; nothing stops m
 CATCH_UP_SECONDS = 1.5  # with the gate closed; shorter than a fresh lease
 RESERVED_SECONDS = 3.0
 SOON_SECONDS, LATER_SECONDS = 0.005, 0.04  # between looks, when many cells are handed over at once
+_APPLIED = "SELECT heartbeat FROM fabric.watermark WHERE origin = %s"
 
 
 async def hand_over(
@@ -43,7 +44,6 @@ async def hand_over(
     peer = Link(f"{worker.spec.name} in {target}", dsn, timeout=1.0)
     try:
         # The target must be there, and nearly up to date, before anything stops here.
-        await peer.fetch("SELECT 1", timeout=APPROACH_SECONDS)
         await _await_applied(peer, node, await worker.beat(), APPROACH_SECONDS)
         worker.handing_over = True
         if not await renew():
@@ -65,8 +65,9 @@ async def hand_over(
 async def _await_applied(peer: Link, node: int, marker: int, patience: float) -> None:
     deadline = time.monotonic() + patience
     pause = SOON_SECONDS
-    while time.monotonic() < deadline:
-        rows = await peer.fetch("SELECT heartbeat FROM fabric.watermark WHERE origin = %s", (node,))
+    while (left := deadline - time.monotonic()) > 0:
+        # What is left, also of the first: to connect takes several round trips.
+        rows = await peer.fetch(_APPLIED, (node,), timeout=left)
         if rows and rows[0][0] >= marker:
             return
         await asyncio.sleep(pause)

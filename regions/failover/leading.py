@@ -106,8 +106,7 @@ class Leader:
                 self.held[name] = renewed[name]
                 replica = self._around.replica(name)
                 if replica and not self._promotions.under_way(renewed[name]):
-                    until = server_clock(renewed[name].until)
-                    opened = replica.open_gate(lease.epoch, until)
+                    opened = replica.open_gate(lease.epoch, server_clock(renewed[name].until))
                     self._spawn(self._journal.attempt(name, opened))
 
     def _may_renew(self, lease: Held) -> bool:
@@ -167,10 +166,8 @@ class Leader:
                     self.held.pop(spec.name, None)
                     self._stumbled_at[spec.name] = self._clock()
                 case Action.HAND_OVER if spec.name not in self._handing_over:
-                    asks = sight.hand_over_to is not None
-                    request = requests[spec.name] if asks else None
-                    target = decision.target or ""
-                    self._spawn(self._hand_over(spec.name, target, request))
+                    request = requests[spec.name] if sight.hand_over_to else None
+                    self._spawn(self._hand_over(spec.name, decision.target or "", request))
         await self._acquire(acquire, views, requests)
         self._map.publish()
 
