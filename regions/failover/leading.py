@@ -16,13 +16,13 @@ from typing import Any
 import psycopg
 
 from regions.errors import RegionsError
-from regions.failover.decide import Action, Decision, Sight, decide, rest, settled
-from regions.failover.handover import RESERVED_SECONDS
+from regions.failover.decide import Action, Decision, Sight, decide, settled
 from regions.failover.journal import Request
 from regions.failover.lease import Held, Leases, View
 from regions.failover.lease_map import LeaseMap
 from regions.failover.link import Unreachable
 from regions.failover.promoting import Promotions
+from regions.failover.resting import Rests
 from regions.failover.rounds import Rounds
 from regions.failover.surroundings import Log, Surroundings
 from regions.failover.turns import Turns, utc_now
@@ -30,7 +30,6 @@ from regions.topology import CellSpec, WritePolicy
 
 TICK_SECONDS = 0.2
 KEEP_SECONDS = 0.05  # how often the keeper looks whether a renewal is due
-SUCCESSOR_TRIPS = 6  # whoever a cell was left to looks, proposes, and may have to propose again
 PATIENCE_SECONDS = 10.0  # after a hand-over of its own accord that failed
 SHAKY_SECONDS = 30.0  # so long others have the first try, after the database here took no writes
 
@@ -59,7 +58,6 @@ class Leader:
         self._journal = journal
         self._map = lease_map
         self._ttl = ttl
-        self._chance = chance
         self._clock = clock
         self._wall = wall
         self._turns = Turns(journal.say, wall)
@@ -69,8 +67,7 @@ class Leader:
         self._gained: dict[str, tuple[str, datetime]] = {}
         self._patient_until: dict[str, float] = {}
         self._open_since: dict[str, float] = {}
-        self._tries: dict[str, int] = {}
-        self._rests_until: dict[str, float] = {}
+        self._rests = Rests(clock, chance)
         self._stumbled_at: dict[str, float] = {}
         self._handing_over: set[str] = set()
         self._promotions = Promotions(region, around, journal, clock)
@@ -158,7 +155,7 @@ class Leader:
             sight = self._sight(spec, views[spec.name], requests)
             decision = decide(sight)
             if decision.action not in (Action.WAIT, Action.HOLD):
-                await self._journal.event(spec.name, decision)
+                self._spawn(self._journal.event(spec.name, decision))
             match decision.action:
                 case Action.ACQUIRE:
                     acquire.append(spec)
@@ -180,7 +177,7 @@ class Leader:
                 self._promotions.saw(name, view.holder)
             if not view.open:
                 self._open_since.pop(name, None)
-                self._tries.pop(name, None)
+                self._rests.over(name)
 
     async def _let_go(self, leased: set[str]) -> None:
         """Of what every region writes from now on."""
@@ -197,7 +194,7 @@ class Leader:
         for spec in cells:
             name = spec.name
             if name in won:
-                self._tries.pop(name, None)
+                self._rests.over(name)
                 self.held[name] = won[name]
                 if views[name].last != self._region:
                     self._gained[name] = (spec.timetable, self._wall())
@@ -209,8 +206,7 @@ class Leader:
                 if name in requests:
                     await self._journal.settle(requests[name].id, "done")
             else:
-                tries = self._tries[name] = self._tries.get(name, 0) + 1
-                self._rests_until[name] = now + rest(tries, now - asked, self._chance())
+                self._rests.failed(name, now - asked)
 
     async def _promote(self, name: str, lease: Held, before: str | None) -> None:
         """Open the gate, or leave the cell to a region that has more of what `before` wrote."""
@@ -223,10 +219,7 @@ class Leader:
         if better is None or held() is None:
             return
         del self.held[name]
-        # As long as the other may need, far away. What this turn has seen is older than this: it
-        # would take the lease again at once.
-        pause = RESERVED_SECONDS + SUCCESSOR_TRIPS * self._trip
-        self._rests_until[name] = self._clock() + pause
+        pause = self._rests.leave(name, self._trip)
         await self._leases.release(lease, successor=better, reserved=pause)
 
     async def _hand_over(self, name: str, target: str, request: Request | None) -> None:
@@ -244,6 +237,7 @@ class Leader:
         try:
             forced = request is not None and request.forced
             await self._around.hand_over(held, target, renew, forced=forced)
+            self._rests.hand_over(name, self._trip)
             self.held.pop(name, None)
             outcome = "done"
         except RegionsError as error:
@@ -268,7 +262,7 @@ class Leader:
             self._open_since.setdefault(name, now)
         else:
             self._open_since.pop(name, None)
-            self._tries.pop(name, None)
+            self._rests.over(name)
         since = self._open_since.get(name)
         asked = requests.get(name)
         # A new timetable is in force at once, whoever got the lease how under the old one.
@@ -281,7 +275,7 @@ class Leader:
             holder=view.holder,
             open_for=None if since is None else now - max(since, stumbled),
             trip=self._trip,
-            resting=self._rests_until.get(name, now) - now,
+            resting=self._rests.left(name, chosen=view.successor == self._region),
             quorum=view.answered >= self._leases.majority,
             successor=view.successor,
             turn=self._turns.of(spec),

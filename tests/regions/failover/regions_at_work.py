@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ from regions.failover.decide import Decision
 from regions.failover.etcd_acceptor import EtcdAcceptor
 from regions.failover.journal import Request
 from regions.failover.leading import Leader
-from regions.failover.lease import Held, Leases
+from regions.failover.lease import Held, Leases, View
 from regions.failover.lease_map import LeaseMap
 from regions.failover.link import Connection, Link, Unreachable
 from regions.failover.surroundings import Renew, ServerClock, server_clock_of
@@ -49,6 +49,8 @@ class World:
     hidden: set[str] = field(default_factory=set)
     backlog: dict[str, float] = field(default_factory=dict)
     received: dict[str, int] = field(default_factory=dict)
+    asked: Request | None = None  # of region a's agent
+    busy: float = 0.0  # so old is what an agent has seen when it decides by it
     etcd: Store | None = None  # grants the leases instead of the regions, if there is one
     votes: dict[str, Vote] = field(default_factory=lambda: {name: Vote() for name in REGIONS})
 
@@ -116,16 +118,27 @@ class Far:
         await self._call(lambda vote, at: vote.release(holder, epoch, successor, at + reserved))
 
 
+class LateLeases(Leases):
+    """What they show is `busy` seconds old."""
+
+    busy = 0.0
+
+    async def observe(self, cells: Sequence[str]) -> dict[str, View]:
+        views = await super().observe(cells)
+        await asyncio.sleep(self.busy)
+        return views
+
+
 @dataclass
 class Place:
-    """One region: its replica's gate, its clock, and nobody who asks for anything."""
+    """One region: its replica's gate, its clock, and what it is asked for."""
 
     world: World
     name: str
     cell: CellSpec = CELL
     gate: tuple[int, datetime] = (0, MONDAY)
     handing_over = False
-    leases: Leases = field(init=False)
+    leases: LateLeases = field(init=False)
 
     @property
     def writable(self) -> bool:
@@ -183,13 +196,16 @@ class Place:
     def writes(self) -> bool:
         return self.name not in self.world.dead and self.gate[1] > MONDAY + timedelta(seconds=now())
 
-    # -- what is said is not of interest --
-
     async def requests(self) -> dict[str, Request]:
         await self.world.travel(self.name, self.name)
-        return {}
+        asked = self.world.asked if self.name == REGIONS[0] else None
+        return {asked.cell: asked} if asked else {}
 
-    async def settle(self, identity: UUID, outcome: str) -> None: ...
+    async def settle(self, identity: UUID, outcome: str) -> None:
+        self.world.asked = None
+
+    # -- what is said is not of interest --
+
     async def event(self, cell: str, decision: Decision, epoch: int | None = None) -> None: ...
 
     def say(self, about: str, sentence: str) -> bool:
@@ -213,7 +229,8 @@ def leader(world: World, place: Place, folder: Path) -> Leader:
     if world.etcd is not None:
         way: Any = Way(world.etcd, partial(world.travel, place.name, "etcd"))
         acceptors = {"etcd": EtcdAcceptor(way, place.name, TTL, clock=now)}
-    leases = place.leases = Leases(place.name, node, acceptors, TTL, clock=now)
+    leases = place.leases = LateLeases(place.name, node, acceptors, TTL, clock=now)
+    leases.busy = world.busy
     lease_map = LeaseMap(folder / place.name, place.name)
     chance = random.Random(f"{place.name} {world.chance.random()}").random
     return Leader(

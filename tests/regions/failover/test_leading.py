@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from itertools import groupby
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from regions.failover.journal import Request
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from tests.regions.failover.regions_at_work import REGIONS, STEP, TTL, World, watch
 
@@ -94,6 +96,24 @@ def test_where_that_region_can_not_write_another_does(folder: Path, world: World
     seen = watch(world, folder, 60.0, kill)
     assert seen.most == 1
     assert {who for at, who in seen.writers.items() if at > 50.0}
+
+
+@given(world=worlds)
+@settings(max_examples=10, deadline=None)
+def test_a_region_that_has_handed_a_cell_over_does_not_take_it_from_under_its_successor(
+    folder: Path, world: World
+) -> None:
+    """What it was looking at meanwhile is older than that."""
+    world.busy = 0.5
+    asked = [Request(uuid4(), "control", "b", "hand_over", forced=False)]
+
+    def ask(at: float) -> None:
+        if at >= 15.0 and asked:
+            world.asked = asked.pop()
+
+    seen = watch(world, folder, 40.0, ask)
+    assert seen.most == 1
+    assert {who for at, who in seen.writers.items() if at > 25.0} == {"b"}
 
 
 # From midnight on, the first minute is a's.
