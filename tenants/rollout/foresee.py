@@ -17,14 +17,11 @@ from tenants.rollout.graph import Graph
 from tenants.rollout.lint import Level
 from tenants.rollout.sessions import Sessions, writer_of
 from tenants.rollout.steps import Kind
-from tenants.rollout.survey import survey
+from tenants.rollout.survey import MANY, survey
 from tenants.rollout.templates import Templates
 from tenants.rollout.units import Unit, Work
 
 log = logging.getLogger("tenants.rollout")
-
-# Of fewer it is known at once where they stand.
-MANY = 50
 
 
 def foresee(

@@ -24,7 +24,7 @@ from tenants.rollout.locks import Locks, claimed, still_there
 from tenants.rollout.models import Rollout, RolloutUnit
 from tenants.rollout.planning import Options, Plan, plan, refuse_unsafe
 from tenants.rollout.quiet import end_quiet
-from tenants.rollout.survey import survey, tenants_of, units_of
+from tenants.rollout.survey import keys_of, survey, tenants_of, units_of
 from tenants.rollout.templates import Templates
 from tenants.rollout.units import Work
 from tenants.rollout.waves import decide
@@ -231,8 +231,10 @@ class _Run:
     def _latecomers(self) -> None:
         """Those whom old code onboarded meanwhile, or who moved in."""
         specs = {spec.name: spec for spec in self._options.cells}
-        tenants = tenants_of(specs, using=control_writer_alias())
         known = self._planned.keys | {event.work.unit.key for event in self._report.events}
+        if keys_of(specs.values(), using=control_writer_alias()) <= known:
+            return
+        tenants = tenants_of(specs, using=control_writer_alias())
         units = [unit for name, spec in specs.items() for unit in units_of(spec, tenants[name])]
         late = [unit for unit in units if unit.key not in known]
         if not late:

@@ -7,7 +7,7 @@ schemas themselves.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -21,7 +21,7 @@ from tenants.rollout.graph import Progress
 from tenants.rollout.marks import without_tenants
 
 # The time to plan a union grows with the square of its length: 1,000 take seconds at once.
-SCHEMAS_A_QUERY = 50
+SCHEMAS_A_QUERY = 20
 
 _PRESENT = """
 SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -64,40 +64,48 @@ SELECT own.nspname, array_agg(own.relname::text ORDER BY own.relname)
  GROUP BY 1
 """
 
-# Two schemas with the same digest take the same SQL. Defaults don't count: they never change what
-# a statement does. Order of columns doesn't either.
+# Two schemas with the same digest take the same SQL, and lack the same. Defaults don't count: they
+# never change what a statement does. Order of columns doesn't either. Each fact is a hash of a
+# hash: what is added up are numbers, for a text of each costs more than all that is read.
 _DIGESTS = """
-WITH own AS (
-    SELECT c.oid, n.nspname, c.relname, c.relkind,
+WITH own AS MATERIALIZED (
+    SELECT c.oid, n.nspname, c.relname, c.relkind, hashnameextended(c.relname, 0) AS seed,
            c.relrowsecurity::int + 2 * c.relforcerowsecurity::int AS security
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
 ), facts(nspname, fact) AS (
-    SELECT nspname, concat_ws(' ', relname, relkind, security) FROM own
+    SELECT nspname, hashcharextended(relkind, hashint4extended(security, seed)) FROM own
     UNION ALL
-    SELECT nspname, concat_ws(' ', relname, attname, atttypid, atttypmod, attnotnull, attidentity,
-                              attgenerated)
+    SELECT nspname, hashnameextended(attname, hashoidextended(atttypid,
+                    hashint4extended(atttypmod, hashcharextended(attidentity,
+                    hashcharextended(attgenerated, hashint4extended(attnotnull::int, seed))))))
       FROM own JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
      WHERE relkind <> 'S'
     UNION ALL
-    SELECT nspname, concat_ws(' ', relname, conname, contype, condeferrable, condeferred,
-                              convalidated, confdeltype, cardinality(conkey),
-                              (SELECT t.relname FROM pg_class t WHERE t.oid = confrelid))
-      FROM own JOIN pg_constraint ON conrelid = own.oid WHERE contype <> 'n'
+    SELECT nspname, hashnameextended(conname, hashcharextended(contype,
+                    hashcharextended(confdeltype, hashint4extended(
+                        condeferrable::int + 2 * condeferred::int + 4 * convalidated::int
+                        + 8 * coalesce(cardinality(conkey), 0),
+                        hashnameextended(coalesce(other.relname, ''), seed)))))
+      FROM own JOIN pg_constraint ON conrelid = own.oid
+      LEFT JOIN pg_class other ON other.oid = confrelid
+     WHERE contype <> 'n'
     UNION ALL
-    SELECT nspname, concat_ws(' ', own.relname, i.relname, indisunique, indisvalid, indnatts)
+    SELECT nspname, hashnameextended(i.relname, hashint4extended(
+                        indisunique::int + 2 * indisvalid::int + 4 * indnatts, seed))
       FROM own JOIN pg_index ON indrelid = own.oid JOIN pg_class i ON i.oid = indexrelid
     UNION ALL
-    SELECT nspname, concat_ws(' ', relname, tgname)
+    SELECT nspname, hashnameextended(tgname, hashcharextended('t', seed))
       FROM own JOIN pg_trigger ON tgrelid = own.oid AND NOT tgisinternal
     UNION ALL
-    SELECT nspname, concat_ws(' ', relname, polname)
+    SELECT nspname, hashnameextended(polname, hashcharextended('p', seed))
       FROM own JOIN pg_policy ON polrelid = own.oid
     UNION ALL
-    SELECT nspname, concat_ws(' ', relname, rules)
+    SELECT nspname, hashtextextended(rules::text, seed # (
+                        SELECT coalesce(sum(hashname(each::name)), 0) FROM unnest(columns) AS each))
       FROM own JOIN fabric.relation ON rel = nspname || '.' || relname
 )
-SELECT nspname, sum(hashtextextended(fact, 0))::text || ' ' || count(*) FROM facts GROUP BY 1
+SELECT nspname, sum(fact)::text || ' ' || count(*) FROM facts GROUP BY 1
 """
 
 
@@ -109,15 +117,29 @@ class Standing:
     unlike: tuple[str, ...]
 
 
-def read_standings(connection: Connection, schemas: Collection[str]) -> dict[str, Standing]:
+def read_progress(connection: Connection, schemas: Collection[str]) -> dict[str, Progress]:
     """Of those of `schemas` that have tables."""
-    wanted = sorted(schemas)
-    present = sorted(row[0] for row in connection.execute(_PRESENT, (wanted,)))
-    unlike = dict(
+    present = sorted(row[0] for row in connection.execute(_PRESENT, (sorted(schemas),)))
+    found = {}
+    # Most schemas say the same: each saying is taken apart once.
+    known: dict[str, Progress] = {}
+    for chunk in _chunks(present):
+        for number, said in connection.execute(_union(chunk)):
+            if said not in known:
+                known[said] = without_tenants(map(_split, (said or "").split()))
+            found[chunk[number]] = known[said]
+    return found
+
+
+def read_unlike(connection: Connection, digests: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Tables that lack something, of those of the schemas (with their digests) that have such: it
+    is looked for in one schema of each digest."""
+    ones = {digest: schema for schema, digest in sorted(digests.items(), reverse=True)}
+    lacking = dict(
         connection.execute(
             _UNLIKE,
             {
-                "schemas": present,
+                "schemas": sorted(ones.values()),
                 "reference": sorted(REFERENCE_TABLES),
                 "local": sorted(settings.MERIDIAN_LOCAL_TABLES),
                 "policy": POLICY,
@@ -125,16 +147,11 @@ def read_standings(connection: Connection, schemas: Collection[str]) -> dict[str
             },
         ).fetchall()
     )
-    found = {}
-    for chunk in _chunks(present):
-        # Most schemas say the same: each saying is taken apart once.
-        known: dict[str, Progress] = {}
-        for number, said in connection.execute(_union(chunk)):
-            if said not in known:
-                known[said] = without_tenants(map(_split, (said or "").split()))
-            schema = chunk[number]
-            found[schema] = Standing(known[said], tuple(unlike.get(schema, ())))
-    return found
+    return {
+        schema: tuple(lacking[ones[digest]])
+        for schema, digest in digests.items()
+        if ones[digest] in lacking
+    }
 
 
 def read_digests(connection: Connection, schemas: Collection[str]) -> dict[str, str]:

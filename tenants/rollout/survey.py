@@ -7,7 +7,7 @@ a replica which somebody migrated by hand is reported and not built upon.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,17 +23,13 @@ from tenants.isolation.recording import Script
 from tenants.models import Domain, Tenant
 from tenants.rollout.graph import Graph, Progress
 from tenants.rollout.lint import concerns_of
-from tenants.rollout.standing import (
-    SCHEMAS_A_QUERY,
-    Standing,
-    read_digests,
-    read_standings,
-)
+from tenants.rollout.standing import Standing, read_digests, read_progress, read_unlike
 from tenants.rollout.steps import Kind, Part
-from tenants.rollout.units import Route, Unit, Work
+from tenants.rollout.units import Route, Unit, Work, key_of
 from tenants.seams import record_for
 
-SESSIONS_A_REPLICA = 2
+# Of fewer it is known at once where they stand.
+MANY = 50
 
 NOT_THERE = (Tenant.State.ERASED, Tenant.State.PROVISIONING, Tenant.State.FAILED)
 
@@ -49,13 +45,21 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One replica's schemas."""
+    """One replica's schemas: how far they are, their structure, and what tables lack."""
 
-    standings: Mapping[str, Standing]
-    digests: Mapping[str, str]
+    progress: Mapping[str, Progress] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    unlike: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __or__(self, other: Found) -> Found:
-        return Found({**self.standings, **other.standings}, {**self.digests, **other.digests})
+        return Found(
+            {**self.progress, **other.progress},
+            {**self.digests, **other.digests},
+            {**self.unlike, **other.unlike},
+        )
+
+    def standing(self, schema: str) -> Standing:
+        return Standing(self.progress[schema], self.unlike.get(schema, ()))
 
 
 def tenants_of(cells: Collection[str], *, using: str) -> dict[str, list[TenantRecord]]:
@@ -70,6 +74,16 @@ def tenants_of(cells: Collection[str], *, using: str) -> dict[str, list[TenantRe
     for tenant in rows.exclude(state__in=NOT_THERE):
         found[tenant.cell_id].append(record_for(tenant, hosts.get(tenant.id, ())))
     return found
+
+
+def keys_of(specs: Collection[CellSpec], *, using: str) -> set[str]:
+    """Of the units that there are now."""
+    rows = Tenant.objects.using(using).filter(cell__in=[spec.name for spec in specs])
+    there = rows.exclude(state__in=NOT_THERE).values_list("cell_id", "id")
+    shared = {spec.name for spec in specs if spec.mode is TenancyMode.SHARED}
+    return {key_of(cell, None) for cell in shared} | {
+        key_of(cell, tenant) for cell, tenant in there if cell not in shared
+    }
 
 
 def units_of(spec: CellSpec, tenants: Iterable[TenantRecord]) -> list[Unit]:
@@ -91,24 +105,19 @@ def survey(
     by_cell: dict[str, list[Unit]] = {}
     for unit in units:
         by_cell.setdefault(unit.spec.name, []).append(unit)
-    places = [
-        (of_cell[0].spec, region, share)
+    looks = [
+        (look, of_cell[0].spec, region, [unit.schema for unit in of_cell])
         for of_cell in by_cell.values()
         for region in of_cell[0].spec.regions
         if region not in absent
-        for share in _shares([unit.schema for unit in of_cell])
+        for look in _looks(len(of_cell))
     ]
-    newest = graph.newest()
-    found: dict[tuple[str, str], Found] = defaultdict(lambda: Found({}, {}))
+    found: dict[tuple[str, str], Found] = defaultdict(Found)
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        looked = pool.map(lambda place: _look(place[0], place[1], place[2], newest), places)
-        for (spec, region, _), seen in zip(places, looked, strict=True):
+        for (_, spec, region, _), seen in zip(
+            looks, pool.map(lambda look: look[0](*look[1:]), looks), strict=True
+        ):
             found[spec.name, region] |= seen
-    for spec, region, schemas in places:
-        others = [found[spec.name, other] for other in spec.regions if other not in absent]
-        digested = {name for each in others for name in each.digests}
-        if lacking := (digested & set(schemas)) - found[spec.name, region].digests.keys():
-            found[spec.name, region] |= Found({}, _digests(spec, region, lacking))
     planner = _Planner(graph, max((len(unit.spec.regions) for unit in units), default=1))
     works = []
     unknown: Counter[str] = Counter()
@@ -127,27 +136,30 @@ def survey(
     return Survey(len(units), tuple(works), unknown)
 
 
-def _shares(schemas: list[str]) -> Iterator[list[str]]:
-    """For as many sessions: a replica looks through its catalog with one core for each."""
-    number = max(1, min(SESSIONS_A_REPLICA, len(schemas) // SCHEMAS_A_QUERY))
-    yield from (schemas[first::number] for first in range(number))
+Look = Callable[[CellSpec, str, Collection[str]], Found]
 
 
-def _look(spec: CellSpec, region: str, schemas: list[str], newest: Progress) -> Found:
+def _looks(schemas: int) -> tuple[Look, ...]:
+    """Where there are many, one core reads the tenants' tables and one the catalog."""
+    return (_look,) if schemas < MANY else (_look_at_tables, _look_at_catalog)
+
+
+def _look(spec: CellSpec, region: str, schemas: Collection[str]) -> Found:
     with _reaching(spec, region) as connection:
-        standings = read_standings(connection, schemas)
-        stale = [
-            schema
-            for schema, standing in standings.items()
-            if standing.unlike or not newest <= standing.progress
-        ]
-        return Found(standings, read_digests(connection, stale) if stale else {})
+        digests = read_digests(connection, schemas)
+        unlike = read_unlike(connection, digests)
+        return Found(read_progress(connection, schemas), digests, unlike)
 
 
-def _digests(spec: CellSpec, region: str, schemas: Collection[str]) -> dict[str, str]:
-    """Of schemas to which something was done in another region only."""
+def _look_at_tables(spec: CellSpec, region: str, schemas: Collection[str]) -> Found:
     with _reaching(spec, region) as connection:
-        return read_digests(connection, schemas)
+        return Found(progress=read_progress(connection, schemas))
+
+
+def _look_at_catalog(spec: CellSpec, region: str, schemas: Collection[str]) -> Found:
+    with _reaching(spec, region) as connection:
+        digests = read_digests(connection, schemas)
+        return Found(digests=digests, unlike=read_unlike(connection, digests))
 
 
 @contextmanager
@@ -168,13 +180,14 @@ class _Planner:
     def __init__(self, graph: Graph, regions: int) -> None:
         self._graph = graph
         self._regions = regions
+        self._newest = graph.newest()
         self._routes: dict[object, Route] = {}
 
     def plan(self, unit: Unit, here: Mapping[str, Found], *, forgiven: bool) -> Work:
         standings = {
-            region: found.standings[unit.schema]
+            region: found.standing(unit.schema)
             for region, found in here.items()
-            if unit.schema in found.standings
+            if unit.schema in found.progress
         }
         absent = tuple(region for region in unit.spec.regions if region not in here)
         nowhere = Route((unit.spec.mode, frozenset(), "", ""), (), ())
@@ -184,7 +197,7 @@ class _Planner:
         points = {region: standing.progress for region, standing in standings.items()}
         furthest = max(set(points.values()), key=_length)
         trouble = self._trouble(unit, points, furthest, forgiven=forgiven)
-        if not trouble and not forgiven:
+        if not (trouble or forgiven or self._is_current(standings)):
             trouble = _unequal(unit, here, standings)
         if trouble:
             return Work(unit, nowhere, standings, absent=absent, trouble=trouble)
@@ -221,6 +234,9 @@ class _Planner:
             concerns = concerns_of(parts, regions=self._regions)
             self._routes[known] = Route(key, tuple(parts), tuple(concerns))
         return self._routes[known]
+
+    def _is_current(self, standings: Mapping[str, Standing]) -> bool:
+        return all(self._newest <= each.progress and not each.unlike for each in standings.values())
 
     def _trouble(
         self, unit: Unit, points: Mapping[str, Progress], furthest: Progress, *, forgiven: bool

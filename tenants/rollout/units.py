@@ -18,6 +18,10 @@ from tenants.rollout.standing import Standing
 from tenants.rollout.steps import Part
 
 
+def key_of(cell: str, tenant: UUID | None) -> str:
+    return f"{cell}/{tenant or '*'}"
+
+
 @dataclass(frozen=True)
 class Unit:
     """`tenant` is None where tenants share tables; then `sharers` are those of the cell."""
@@ -37,7 +41,7 @@ class Unit:
 
     @cached_property
     def key(self) -> str:
-        return f"{self.spec.name}/{self.tenant.id if self.tenant else '*'}"
+        return key_of(self.spec.name, self.tenant_id)
 
     @property
     def tenant_id(self) -> UUID | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tenants.isolation.policies import POLICY
 from tenants.rollout.models import RolloutUnit
 from tests.tenants.migrating.conftest import EU, HOME, brought, migrate
 from tests.tenants.migrating.looking import applied, arrives, by_hand, columns, lacking, run
@@ -71,3 +72,27 @@ def test_a_replica_that_somebody_migrated_by_hand_is_not_built_upon(place, shelf
     assert "somebody migrated by hand" in RolloutUnit.objects.get(slug=odd.slug).error
     brought(where.cell, "--retry-quarantined", "--level")
     assert "pages" in columns(odd, EU[0])
+
+
+@pytest.mark.parametrize(
+    "taken_away",
+    [
+        f"DROP POLICY {POLICY} ON shelf_book",
+        "ALTER TABLE shelf_book NO FORCE ROW LEVEL SECURITY",
+        "DROP TRIGGER tenancy_quota_insert ON shelf_book",
+        "UPDATE fabric.relation SET columns = array_remove(columns, 'title')"
+        " WHERE rel = current_schema() || '.shelf_book'",
+        """UPDATE fabric.relation SET rules = '{"title": "other"}'"""
+        " WHERE rel = current_schema() || '.shelf_book'",
+    ],
+)
+def test_what_one_of_many_tables_lacks_is_found_and_mended_there_alone(
+    place, shelf, taken_away: str
+):
+    """Of tenants whose tables are alike only one is looked at closely: this one isn't alike."""
+    where = place("schema", tenants=3)
+    odd = where.tenants[1]
+    by_hand(odd, taken_away, region=HOME)
+    (unit,) = brought(where.cell)["units"]
+    assert (unit["tenant"], unit["mended"]) == (odd.slug, ["shelf_book"])
+    assert brought(where.cell)["state"] == "nothing"
