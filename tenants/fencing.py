@@ -1,7 +1,7 @@
 """The fencing token of the task that runs: it goes out with each of its statements.
 
 Guarantees that what a task commits carries the claim that its worker has on it, so that the
-database can refuse it once another worker has begun the task (`fabric.guard_task`).
+database can refuse it once another worker has begun the task (`fabric.require_claim`).
 """
 
 from __future__ import annotations

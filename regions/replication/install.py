@@ -53,6 +53,7 @@ def install(connection: Connection, spec: CellSpec, *, region: str, node: int) -
             " ON CONFLICT (single) DO NOTHING",
             (spec.name, region, node, version()),
         )
+        connection.execute("UPDATE fabric.gate SET node = m.node FROM fabric.member m")
         if not spec.policy.leased:
             connection.execute("UPDATE fabric.gate SET valid_until = 'infinity'")
 

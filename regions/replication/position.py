@@ -11,19 +11,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-# At the origin. Its newest entry is never pruned; without any, it has just been made.
+# At the origin, where an entry's `arrival` is its number, but for what an agent of an earlier
+# version writes until it is restarted. The newest is never pruned; without any, it has just been
+# made.
 OWN = """
-SELECT coalesce((SELECT max(seq) FROM fabric.change c WHERE c.origin = m.node),
+SELECT coalesce(greatest(
+    (SELECT max(arrival) FROM fabric.change c WHERE c.origin = m.node),
+    (SELECT max(seq) FROM fabric.change c WHERE c.origin = m.node AND c.arrival IS NULL)),
                 (SELECT last_value FROM fabric.change_seq))
   FROM fabric.member m
 """
 # At a peer, of an origin: in its inbox, or applied; and since when it is none of the cell any more.
 REMEMBERED = """
 SELECT coalesce(greatest(
-    (SELECT max(seq) FROM fabric.change c WHERE c.origin = asked.node),
-    (SELECT greatest(seq, heartbeat) FROM fabric.watermark w WHERE w.origin = asked.node)), 0),
+    (SELECT max(c.seq) FROM fabric.change c
+      WHERE c.origin = asked.node AND c.arrival > coalesce(w.arrival, 0)), w.seq, w.heartbeat), 0),
        (SELECT at FROM fabric.expelled e WHERE e.node = asked.node)
   FROM (SELECT %s::smallint AS node) AS asked
+  LEFT JOIN fabric.watermark w ON w.origin = asked.node
 """
 
 # The server's start has to be looked at again.

@@ -62,13 +62,19 @@ SELECT {row_columns}, written._base - '',
   FROM fabric.dead_letter d CROSS JOIN LATERAL populate_record(NULL::{row}, d.state) AS written
  WHERE d.id = $1""")
 
-_LOCK = sql.SQL("SELECT FROM {table} t, {stage} s WHERE {matches} FOR UPDATE OF t")
+# Counted, so that no row of it travels.
+_LOCK = sql.SQL(
+    "SELECT count(*)"
+    "  FROM (SELECT FROM {table} t, {stage} s WHERE {matches} FOR UPDATE OF t) AS locked"
+)
 
 # A deletion that is known here, from whichever region, keeps its word about older writes. Read
-# after the lock: whoever deleted the row meanwhile has committed.
+# after the lock: whoever deleted the row meanwhile has committed. Most tables have none: that is
+# asked once, not for each row.
 _HEED_TOMBSTONES = sql.SQL("""
 UPDATE {stage} s SET _fabric_dead = greatest(s._fabric_dead, g.stamp)
-  FROM fabric.tombstone g WHERE g.rel = {rel} AND g.pk = {stage_pk}""")
+  FROM fabric.tombstone g WHERE g.rel = {rel} AND g.pk = {stage_pk}
+   AND EXISTS (SELECT FROM fabric.tombstone WHERE rel = {rel})""")
 
 _ANY_DEAD = sql.SQL("SELECT EXISTS (SELECT FROM {stage} WHERE _fabric_dead IS NOT NULL)")
 

@@ -64,15 +64,33 @@ BEGIN
         USING ERRCODE = 'MDF02', HINT = 'Try again later.';
 END $$;
 
--- At commit: whoever slept past the lease's end does not commit.
+-- At commit: what a task writes is committed as long as it is still this worker's. The row is locked,
+-- so nobody takes it over between this look and the commit. `claim`: <tenant>.<claims>.<hex of its id>
+CREATE OR REPLACE FUNCTION fabric.require_claim(claim text[], under bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM FROM fabric.task t, fabric.member m
+      WHERE t.tenant_id = claim[1]::uuid AND t.id = convert_from(decode(claim[3], 'hex'), 'UTF8')
+        AND t.claims = claim[2]::integer AND t.epoch = under AND t.region = m.region
+        FOR SHARE OF t;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'this task is not this worker''s any more'
+            USING ERRCODE = 'MDF03', HINT = 'Another worker has begun it since, or it has ended.';
+    END IF;
+END $$;
+
+-- At commit: whoever slept past the lease's end does not commit, nor a task that is another worker's
+-- by then. One trigger without a condition, which the server would read anew in each transaction.
 CREATE OR REPLACE FUNCTION fabric.guard_commit() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF EXISTS (SELECT FROM fabric.gate g WHERE g.epoch = NEW.epoch AND fabric.is_open(g)) THEN
-        RETURN NULL;
-    ELSIF fabric.require_gate() <> NEW.epoch THEN
+    IF NOT EXISTS (SELECT FROM fabric.gate g WHERE g.epoch = NEW.epoch AND fabric.is_open(g))
+       AND fabric.require_gate() <> NEW.epoch THEN
         RAISE EXCEPTION 'the lease changed hands during this transaction'
             USING ERRCODE = 'MDF01', HINT = 'Send the write again.';
+    END IF;
+    IF NEW.claim <> '' THEN
+        PERFORM fabric.require_claim(string_to_array(NEW.claim, '.'), NEW.epoch);
     END IF;
     RETURN NULL;
 END $$;
@@ -80,59 +98,45 @@ END $$;
 DROP TRIGGER IF EXISTS guard_commit ON fabric.txn;
 CREATE CONSTRAINT TRIGGER guard_commit AFTER INSERT ON fabric.txn
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fabric.guard_commit();
-
--- At commit: what a task writes is committed as long as it is still this worker's. The row is locked,
--- so nobody takes it over between this look and the commit. `fabric.claim` is sent with each of the
--- task's statements: <tenant>.<claims>.<hex of its id>
-CREATE OR REPLACE FUNCTION fabric.guard_task() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    claim text[] := string_to_array(current_setting('fabric.claim'), '.');
-BEGIN
-    PERFORM FROM fabric.task t, fabric.member m
-      WHERE t.tenant_id = claim[1]::uuid AND t.id = convert_from(decode(claim[3], 'hex'), 'UTF8')
-        AND t.claims = claim[2]::integer AND t.epoch = NEW.epoch AND t.region = m.region
-        FOR SHARE OF t;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'this task is not this worker''s any more'
-            USING ERRCODE = 'MDF03', HINT = 'Another worker has begun it since, or it has ended.';
-    END IF;
-    RETURN NULL;
-END $$;
-
 DROP TRIGGER IF EXISTS guard_task ON fabric.txn;
-CREATE CONSTRAINT TRIGGER guard_task AFTER INSERT ON fabric.txn
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-    WHEN (nullif(pg_catalog.current_setting('fabric.claim', true), '') IS NOT NULL)
-    EXECUTE FUNCTION fabric.guard_task();
+DROP FUNCTION IF EXISTS fabric.guard_task();
 
 -- Before each writing statement: the transaction has a stamp and an open gate. The setting carries
 -- the stamp to the rows; whoever can write SQL can change it, so it is checked when they are captured.
--- A plan is kept, maybe one of when there were no transactions: it must not read all of them.
+-- Here it only tells whether this may be another statement of a transaction that has its stamp.
+-- A plan is kept, maybe one of when there were no transactions: it must not read all of them. Settings
+-- are assigned, not performed: that is a tenth of the price.
 CREATE OR REPLACE FUNCTION fabric.open_statement() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off AS $$
 DECLARE
     mine bigint;
-    unclear text := CASE WHEN current_setting('DateStyle') LIKE 'ISO%'
-                          AND current_setting('extra_float_digits')::integer > 0
-                         THEN 'no' ELSE 'yes' END;
+    told text;
 BEGIN
-    SELECT stamp INTO mine FROM fabric.txn WHERE xact = pg_current_xact_id();
+    IF current_setting('fabric.stamp', true) <> '' THEN
+        SELECT stamp INTO mine FROM fabric.txn WHERE xact = pg_current_xact_id();
+    END IF;
     IF mine IS NULL THEN
         -- As next_stamp and admit say; called, they cost more than the rest.
-        INSERT INTO fabric.txn (xact, stamp, epoch)
+        INSERT INTO fabric.txn (xact, stamp, epoch, claim)
         SELECT pg_current_xact_id(),
                greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 1577836800000000,
-                        c.last_value + 1) << 8 | m.node,
+                        c.last_value + 1) << 8 | g.node,
                CASE WHEN fabric.is_open(g) AND g.pressed IS NULL THEN g.epoch
-                    ELSE fabric.admit(TG_TABLE_SCHEMA, TG_TABLE_NAME) END
-          FROM fabric.clock c, fabric.member m, fabric.gate g
+                    ELSE fabric.admit(TG_TABLE_SCHEMA, TG_TABLE_NAME) END,
+               current_setting('fabric.claim', true)
+          FROM fabric.gate g, fabric.clock c
+            ON CONFLICT (xact) DO NOTHING
         RETURNING stamp INTO mine;
     END IF;
-    PERFORM set_config('fabric.stamp', mine::text, true);
-    IF current_setting('fabric.unclear', true) IS DISTINCT FROM unclear THEN
-        PERFORM set_config('fabric.unclear', unclear, true);
+    IF mine IS NULL THEN   -- somebody has emptied the setting
+        SELECT stamp INTO mine FROM fabric.txn WHERE xact = pg_current_xact_id();
+    END IF;
+    told := set_config('fabric.stamp', mine::text, true);
+    IF TG_OP = 'UPDATE' THEN
+        told := set_config('fabric.unclear', CASE
+            WHEN current_setting('DateStyle') LIKE 'ISO%'
+             AND current_setting('extra_float_digits')::integer > 0 THEN 'no' ELSE 'yes' END, true);
     END IF;
     RETURN NULL;
 END $$;
@@ -198,64 +202,103 @@ CREATE OR REPLACE FUNCTION fabric.columns_of(relation oid) RETURNS text[] LANGUA
      WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped
 $$;
 
+-- A row's text under settings that hide nothing, which those of its writer are not.
+CREATE OR REPLACE FUNCTION fabric.text_of(written record) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1
+SET bytea_output = 'hex' SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
+BEGIN
+    RETURN written::text;
+END $$;
+
+-- One entry of the log: rows of one statement, tenant and table.
+CREATE OR REPLACE FUNCTION fabric.log_rows(
+    txn fabric.txn, operation "char", lead boolean, tenant uuid, stamp bigint, here text,
+    columns text[], docs text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    number bigint := nextval('fabric.change_seq');
+BEGIN
+    INSERT INTO fabric.change (origin, seq, arrival, xact, stamp, epoch, op, lead, tenant, rel, size,
+                               columns, rows)
+    VALUES (txn.stamp & 255, number, number, txn.xact, log_rows.stamp, txn.epoch, operation,
+            log_rows.lead, log_rows.tenant, here, cardinality(docs), log_rows.columns, docs);
+END $$;
+
 -- After the statement: its rows go to the log, whole, so that they can be applied in any order.
--- Many rows share an entry; an entry is one tenant's and, but for a single huge row, a quarter of a
+-- Many rows share an entry; an entry is one tenant's and, but for its last row, a quarter of a
 -- megabyte. TG_ARGV[0]: the tenant, '' where each row may say its own; then the primary key's
 -- columns. An entry's stamp is its newest row's; of a deletion, later than that.
+-- Rows are gathered one by one: to group them takes twice as long, and all of them in memory. What their
+-- texts depend on is fixed for the texts alone, and only where the writer's settings are others.
 CREATE OR REPLACE FUNCTION fabric.capture_write() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1
-SET bytea_output = 'hex' SET TimeZone = 'UTC' SET lc_monetary = 'C'
 SET enable_seqscan = off AS $$
+#variable_conflict use_variable
 DECLARE
+    clear boolean := current_setting('DateStyle') LIKE 'ISO%' AND current_setting('TimeZone') = 'UTC'
+        AND current_setting('extra_float_digits')::integer > 0
+        AND current_setting('IntervalStyle') = 'postgres'
+        AND current_setting('bytea_output') = 'hex' AND current_setting('lc_monetary') = 'C';
+    here text := concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME);
+    operation "char" := left(TG_OP, 1)::"char";
+    owner uuid := nullif(TG_ARGV[0], '')::uuid;
     columns text[] := ARRAY(   -- columns_of, called, costs three times as much
         SELECT attname::text FROM pg_attribute
          WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped ORDER BY attnum);
-    here text := TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME;
     txn fabric.txn;
-    newest bigint;
+    doc text;
+    docs text[] := '{}';
+    room integer := 262144;
+    lead boolean := true;
+    theirs uuid;
+    stamp bigint;
+    stamped bigint := 0;        -- the newest of the entry
+    newest bigint := 0;
     latest bigint := 0;
+    number bigint;
 BEGIN
-    SELECT * INTO txn FROM fabric.txn WHERE xact = pg_current_xact_id();
-    IF TG_ARGV[0] = '' AND 'tenant_id' = ANY (columns) THEN
-        WITH logged AS (
-            INSERT INTO fabric.change
-                   (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
-            SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, max(stamp), txn.epoch,
-                   left(TG_OP, 1)::"char", row_number() OVER () = 1, tenant, here, count(*),
-                   columns, array_agg(doc)
-              FROM (SELECT doc, stamp, tenant, sum(octet_length(doc))
-                           OVER (PARTITION BY tenant ROWS UNBOUNDED PRECEDING) >> 18 AS part
-                      FROM (SELECT _fabric_row::text AS doc, _fabric_row._stamp AS stamp,
-                                   _fabric_row.tenant_id AS tenant FROM fresh AS _fabric_row) AS row
-                   ) AS rows
-             GROUP BY tenant, part
-            RETURNING stamp)
-        SELECT max(stamp) INTO newest FROM logged;
-    ELSIF EXISTS (SELECT FROM fresh OFFSET 1) THEN
-        WITH logged AS (
-            INSERT INTO fabric.change
-                   (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
-            SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, max(stamp), txn.epoch,
-                   left(TG_OP, 1)::"char", row_number() OVER () = 1, nullif(TG_ARGV[0], '')::uuid,
-                   here, count(*), columns, array_agg(doc)
-              FROM (SELECT doc, stamp,
-                           sum(octet_length(doc)) OVER (ROWS UNBOUNDED PRECEDING) >> 18 AS part
-                      FROM (SELECT _fabric_row::text AS doc, _fabric_row._stamp AS stamp
-                              FROM fresh AS _fabric_row) AS row
-                   ) AS rows
-             GROUP BY part
-            RETURNING stamp)
-        SELECT max(stamp) INTO newest FROM logged;
+    SELECT * INTO txn FROM fabric.txn t WHERE t.xact = pg_current_xact_id();
+    IF owner IS NULL AND 'tenant_id' = ANY (columns) THEN
+        FOR doc, stamp, theirs IN
+            SELECT CASE WHEN clear THEN _fabric_row::text ELSE fabric.text_of(_fabric_row) END,
+                   _fabric_row._stamp, _fabric_row.tenant_id
+              FROM fresh AS _fabric_row ORDER BY _fabric_row.tenant_id
+        LOOP
+            IF room <= 0 OR docs <> '{}' AND theirs IS DISTINCT FROM owner THEN
+                PERFORM fabric.log_rows(txn, operation, lead, owner, stamped, here, columns, docs);
+                newest := greatest(newest, stamped);
+                docs := '{}'; room := 262144; stamped := 0; lead := false;
+            END IF;
+            owner := theirs;
+            docs := docs || doc;
+            room := room - octet_length(doc);
+            stamped := greatest(stamped, stamp);
+        END LOOP;
     ELSE
-        INSERT INTO fabric.change
-               (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
-        SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, _fabric_row._stamp,
-               txn.epoch, left(TG_OP, 1)::"char", true, nullif(TG_ARGV[0], '')::uuid, here, 1,
-               columns, ARRAY[_fabric_row::text]
-          FROM fresh AS _fabric_row
-        RETURNING stamp INTO newest;
+        FOR doc, stamp IN
+            SELECT CASE WHEN clear THEN _fabric_row::text ELSE fabric.text_of(_fabric_row) END,
+                   _fabric_row._stamp
+              FROM fresh AS _fabric_row
+        LOOP
+            IF room <= 0 THEN
+                PERFORM fabric.log_rows(txn, operation, lead, owner, stamped, here, columns, docs);
+                newest := greatest(newest, stamped);
+                docs := '{}'; room := 262144; stamped := 0; lead := false;
+            END IF;
+            docs := docs || doc;
+            room := room - octet_length(doc);
+            stamped := greatest(stamped, stamp);
+        END LOOP;
     END IF;
+    IF docs = '{}' THEN
+        RETURN NULL;
+    END IF;
+    number := nextval('fabric.change_seq');     -- as log_rows says; called, it costs more
+    INSERT INTO fabric.change (origin, seq, arrival, xact, stamp, epoch, op, lead, tenant, rel, size,
+                               columns, rows)
+    VALUES (txn.stamp & 255, number, number, txn.xact, stamped, txn.epoch, operation, lead, owner,
+            here, cardinality(docs), columns, docs);
+    newest := greatest(newest, stamped);
     -- The rows had it from a setting. An honest one is the transaction's, or follows the row's own.
     IF newest > txn.stamp THEN
         IF TG_OP = 'UPDATE' THEN
@@ -277,6 +320,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = 1
 SET bytea_output = 'hex' SET TimeZone = 'UTC' SET lc_monetary = 'C'
 SET enable_seqscan = off AS $$
+#variable_conflict use_variable
 DECLARE
     columns text[] := ARRAY(   -- columns_of, called, costs three times as much
         SELECT attname::text FROM pg_attribute
@@ -306,17 +350,19 @@ BEGIN
           FROM gone
         ON CONFLICT (rel, pk) DO UPDATE SET stamp = EXCLUDED.stamp, state = EXCLUDED.state
     )
-    INSERT INTO fabric.change
-           (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
-    SELECT txn.stamp & 255, nextval('fabric.change_seq'), txn.xact, dead, txn.epoch, 'D',
-           row_number() OVER () = 1, tenant, here, count(*), columns, array_agg(doc)
-      FROM (SELECT doc, tenant,
-                   sum(octet_length(doc)) OVER (PARTITION BY tenant ROWS UNBOUNDED PRECEDING)
-                   >> 18 AS part
-              FROM (SELECT doc, coalesce(nullif(TG_ARGV[0], ''), state -> 'tenant_id')::uuid
-                               AS tenant FROM gone) AS row
-           ) AS rows
-     GROUP BY tenant, part;
+    INSERT INTO fabric.change (origin, seq, arrival, xact, stamp, epoch, op, lead, tenant, rel, size,
+                               columns, rows)
+    SELECT txn.stamp & 255, seq, seq, txn.xact, dead, txn.epoch, 'D', row_number() OVER () = 1, tenant,
+           here, size, columns, docs
+      FROM (SELECT nextval('fabric.change_seq') AS seq, tenant, count(*) AS size,
+                   array_agg(doc) AS docs
+              FROM (SELECT doc, tenant,
+                           sum(octet_length(doc)) OVER (PARTITION BY tenant ROWS UNBOUNDED PRECEDING)
+                           >> 18 AS part
+                      FROM (SELECT doc, coalesce(nullif(TG_ARGV[0], ''), state -> 'tenant_id')::uuid
+                                       AS tenant FROM gone) AS row
+                   ) AS rows
+             GROUP BY tenant, part) AS entry;
     -- What follows in this transaction is younger than the deletion, a re-insert above all.
     IF dead >= txn.stamp THEN
         UPDATE fabric.txn SET stamp = fabric.after_stamp(dead, stamp)

@@ -42,6 +42,9 @@ ALTER TABLE fabric.gate ADD COLUMN IF NOT EXISTS trusted_start timestamptz;
 -- Why writers are slowed down, by so many milliseconds a transaction; without a number they are refused.
 ALTER TABLE fabric.gate ADD COLUMN IF NOT EXISTS pressed text;
 ALTER TABLE fabric.gate ADD COLUMN IF NOT EXISTS slowed_ms integer;
+-- The member's, once more: a transaction finds all that it needs in one row.
+ALTER TABLE fabric.gate ADD COLUMN IF NOT EXISTS node smallint;
+UPDATE fabric.gate g SET node = m.node FROM fabric.member m WHERE g.node IS DISTINCT FROM m.node;
 
 CREATE SEQUENCE IF NOT EXISTS fabric.clock MINVALUE 0 START 0;   -- newest microsecond seen
 CREATE SEQUENCE IF NOT EXISTS fabric.change_seq;
@@ -51,22 +54,21 @@ CREATE SEQUENCE IF NOT EXISTS fabric.arrival;
 -- rows of one statement, tenant and table, each as the text of its record: what the types' own
 -- output functions give under fixed settings, so that their input functions bring back the same.
 -- Only inserts are published. `arrival` is not: each replica numbers what it receives, which is
--- commit order. What it wrote itself has none.
+-- commit order. What it wrote itself has its `seq` there, so that one index is enough.
 CREATE TABLE IF NOT EXISTS fabric.change (
     origin smallint NOT NULL,
     seq bigint NOT NULL,
     xact xid8 NOT NULL,
     stamp bigint NOT NULL,
     epoch bigint NOT NULL,
-    op "char" NOT NULL CHECK (op IN ('I', 'U', 'D', 'H')),
+    op "char" NOT NULL,         -- I, U, D: what was done; H: a heartbeat
     lead boolean NOT NULL,
     tenant uuid,
     rel text,
     size integer NOT NULL DEFAULT 0,
     columns text[],             -- of the writer's table, in its order
     rows text[],
-    arrival bigint,
-    PRIMARY KEY (origin, seq)
+    arrival bigint
 );
 DO $$ BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'state' AND NOT attisdropped
@@ -75,10 +77,18 @@ DO $$ BEGIN
             USING ERRCODE = 'feature_not_supported';
     END IF;
 END $$;
+-- The worker that fills the inbox would read a condition's text anew for each row.
+ALTER TABLE fabric.change DROP CONSTRAINT IF EXISTS change_op_check;
 ALTER TABLE fabric.change ALTER rows SET STORAGE EXTERNAL;   -- compressing costs more than it saves
-ALTER TABLE fabric.change ALTER arrival DROP NOT NULL, ALTER arrival DROP DEFAULT;
-CREATE INDEX IF NOT EXISTS change_arrived ON fabric.change (origin, arrival) WHERE arrival IS NOT NULL;
-DROP INDEX IF EXISTS fabric.change_by_arrival;
+DO $$ BEGIN
+    IF to_regclass('fabric.change_in_order') IS NULL THEN
+        ALTER TABLE fabric.change DROP CONSTRAINT IF EXISTS change_pkey,
+            ALTER arrival DROP NOT NULL, ALTER arrival DROP DEFAULT, ALTER seq SET NOT NULL;
+        UPDATE fabric.change c SET arrival = c.seq FROM fabric.member m WHERE c.origin = m.node;
+        CREATE INDEX change_in_order ON fabric.change (origin, arrival);
+        DROP INDEX IF EXISTS fabric.change_by_arrival, fabric.change_arrived;
+    END IF;
+END $$;
 
 -- Called: the applier has much to do and looks by itself; to call it would cost more than the rest of
 -- what its worker does. Read and written outside of transactions (regions/replication/waking.py).
@@ -88,6 +98,9 @@ CREATE UNLOGGED SEQUENCE IF NOT EXISTS fabric.attentive;
 -- column's default anew for each row.
 CREATE OR REPLACE FUNCTION fabric.receive() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF NEW.arrival IS NOT NULL THEN
+        RETURN NEW;     -- a session that applies writes the log itself
+    END IF;
     NEW.arrival := pg_catalog.nextval('fabric.arrival');
     IF NEW.lead AND pg_catalog.pg_sequence_last_value('fabric.attentive') IS NULL THEN
         PERFORM pg_catalog.pg_notify('fabric', NEW.origin::pg_catalog.text);
@@ -106,6 +119,8 @@ CREATE UNLOGGED TABLE IF NOT EXISTS fabric.txn (
     stamp bigint NOT NULL,
     epoch bigint NOT NULL
 );
+-- The task that writes, if one does: `fabric.claim`, which is sent with each of its statements.
+ALTER TABLE fabric.txn ADD COLUMN IF NOT EXISTS claim text;
 
 CREATE TABLE IF NOT EXISTS fabric.relation (
     rel text PRIMARY KEY,

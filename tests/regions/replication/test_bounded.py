@@ -94,6 +94,9 @@ def test_whoever_asks_is_given_what_others_can_spare_even_the_last_one(ruled: Me
     ask(ruled, US, 1)
     ruled.settle()
     assert (answer(ruled, DE), answer(ruled, EU), answer(ruled, EU)) == (0, 1, 0)
+    # The applying session wrote the log, and did not take its own entry for one that arrived.
+    misplaced = "SELECT seq FROM fabric.change WHERE origin = %s AND arrival <> seq"
+    assert ruled.write(EU, misplaced, ruled.node(EU)) == []
     # What is given is on its way: nobody has it.
     assert not sell(ruled, EU)
     assert not sell(ruled, US)

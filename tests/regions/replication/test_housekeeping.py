@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from regions.replication import apply, housekeeping
+from regions.replication.position import OWN
 from tests.regions.replication.looking import DE, EU, US
 from tests.regions.replication.mesh import Mesh
 
@@ -102,3 +103,25 @@ def test_what_was_written_is_followed_by_a_heartbeat_at_the_next_look(mesh: Mesh
         DE, "SELECT heartbeat FROM fabric.watermark WHERE origin = %s", mesh.node(EU)
     )
     assert heard == [(second,)]
+
+
+def test_what_an_agent_of_an_earlier_version_beats_counts_and_is_pruned_like_all(
+    mesh: Mesh,
+) -> None:
+    write(mesh, 1, 3)
+    with mesh.administrator(EU) as admin:
+        admin.execute(
+            "INSERT INTO fabric.change (origin, seq, xact, stamp, epoch, op, lead)"
+            " SELECT %s, nextval('fabric.change_seq'), pg_current_xact_id(), fabric.next_stamp(),"
+            " 0, 'H', true",
+            (mesh.node(EU),),
+        )
+        known = numbers(mesh, EU)
+        assert admin.execute(OWN).fetchone() == (known[-1],)
+    write(mesh, 3, 4)
+    mesh.settle()
+    age(mesh, up_to=known[-1])
+    for region in (EU, DE, US):
+        while prune(mesh, region):
+            pass
+        assert numbers(mesh, region)[0] > known[-1]

@@ -258,3 +258,19 @@ def test_whatever_is_written_arrives(kinds: Mesh, rows: list[Any], unkind: bool)
     )
     kinds.deliver(EU, DE)
     assert bytes_of(kinds, EU) == bytes_of(kinds, DE)
+
+
+def test_columns_may_be_called_what_the_capture_calls_something(mesh_session: Mesh) -> None:
+    names = (
+        "here, columns, docs, doc, stamp, stamped, txn, owner, lead, number, clear, newest, dead"
+    )
+    texts = ", ".join(f"{name} text" for name in names.split(", "))
+    mesh_session.make(f"CREATE TABLE words (id integer PRIMARY KEY, {texts})")
+    values = ", ".join(f"'{name}'" for name in names.split(", "))
+    mesh_session.write(EU, f"INSERT INTO words (id, {names}) VALUES (1, {values}), (2, {values})")
+    mesh_session.write(EU, "UPDATE words SET doc = here")
+    mesh_session.write(EU, "DELETE FROM words WHERE id = 2")
+    mesh_session.settle()
+    mesh_session.assert_equal("words")
+    assert mesh_session.rows(DE, "SELECT id, doc FROM words") == [(1, "here")]
+    mesh_session.drop(["words"])
