@@ -31,7 +31,7 @@ from testkit.ports import free_port_base, reserve
 from testkit.servers import start_cluster, start_valkey
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of the run's own is made in it
-ROOM = 2 << 30  # bytes, for each run
+ROOM = 4 << 30  # bytes: more than the parts of this suite take together
 
 
 def in_memory() -> Path | None:

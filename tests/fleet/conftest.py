@@ -19,6 +19,7 @@ import pytest
 
 from infra.fleet.commands import inherited
 from infra.fleet.state import REPOSITORY
+from testkit.grounds import in_memory
 from testkit.ports import free_port_base
 from tests.settings import TEST_GUARD
 
@@ -89,7 +90,7 @@ class Fleet:
 @pytest.fixture(scope="session")
 def fleet() -> Iterator[Fleet]:
     """Three regions with everything running and no tenant."""
-    folder = Path(tempfile.mkdtemp(prefix="meridian-fleet-"))
+    folder = Path(tempfile.mkdtemp(prefix="meridian-fleet-", dir=in_memory()))
     fleet = Fleet(folder, free_port_base())
     TEST_GUARD.removes(folder)
     TEST_GUARD.runs(
