@@ -42,21 +42,38 @@ def control(deployment: Deployment, request: pytest.FixtureRequest) -> Deploymen
     return deployment
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def own_cells(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Cells made for one tenant end with their module: each costs its servers processes that read
-    whatever the others write."""
+    """Cells made for one tenant end with the test that made them: each costs its servers processes
+    that read whatever the others write."""
+    prepared = request.session.stash.get(PREPARED, False)
+    before = _own_cells() if prepared else set()
+    yield
+    if prepared:
+        end_cells(_own_cells() - before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cells_of_the_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    """So do those that its tests share, but for those of `tenants`."""
     yield
     if request.session.stash.get(PREPARED, False):
         end_own_cells()
 
 
 def end_own_cells() -> None:
-    """Those of `tenants` stay."""
     lasting = Tenant.objects.filter(slug__in=[slug for slugs in LASTING.values() for slug in slugs])
-    cells = Cell.objects.exclude(name__in=lasting.values("cell")).exclude(state=Cell.State.SPARE)
-    for name in filter(is_own_cell, cells.values_list("name", flat=True)):
+    end_cells(_own_cells() - set(lasting.values_list("cell", flat=True)))
+
+
+def end_cells(names: set[str]) -> None:
+    for name in sorted(names):
         end_cell(name)
+
+
+def _own_cells() -> set[str]:
+    cells = Cell.objects.exclude(state=Cell.State.SPARE)
+    return set(filter(is_own_cell, cells.values_list("name", flat=True)))
 
 
 def onboard(slug: str, mode: str, residency: str = "EU", **options: Any) -> Tenant:

@@ -61,9 +61,14 @@ def cells(control: Deployment, orchard: None) -> Iterator[dict[str, str]]:
     end_own_cells()
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def own_cells() -> None:
     """They end with the package."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cells_of_the_module() -> None:
+    """With the package, too."""
 
 
 @pytest.fixture
