@@ -87,7 +87,9 @@ def test_what_is_seen_is_the_same_object_until_it_changes(store: Store) -> None:
 def test_a_lease_is_seen_to_end_and_to_live_again(store: Store) -> None:
     async def test(a: Leases, b: Leases) -> None:
         held = await a.acquire(["short"])
-        assert (await b.observe(["short"]))["short"].holder == "a"
+        # On a busy machine it may end before anybody looks.
+        while (await b.observe(["short"]))["short"].holder != "a":
+            held = await a.acquire(["short"]) or held
         while (await b.observe(["short"]))["short"].holder == "a":
             await asyncio.sleep(0.05)
         again = await a.acquire(["short"])
