@@ -23,7 +23,7 @@ ORDER = {"postgres": 1, "fleet": 2}
 PARTS = {
     "moving": re.compile(r"tests/tenants/test_(move|conflicts|verify|cell_regions|killed)\w*\.py"),
     "tenants": re.compile(r"tests/tenants/\w+\.py"),
-    "packages": re.compile(r"tests/(tenants/\w+|compat|faults)/.+"),
+    "packages": re.compile(r"tests/tenants/\w+/.+"),
     "rest": re.compile(r".+"),
 }
 
