@@ -50,7 +50,7 @@ class PlatformCommand(BaseCommand):
         raise NotImplementedError
 
     def show(self, document: Any) -> None:
-        self.stdout.write(_dump(document))
+        self._print(document)
 
     def handle(self, *args: Any, json: bool, **options: Any) -> None:
         self._carry_out(self.do, self.show, as_json=json, options=options)
@@ -70,11 +70,16 @@ class PlatformCommand(BaseCommand):
         except self.platform_errors as error:
             raise CommandError(one_line(error)) from error
         if as_json:
-            self.stdout.write(_dump(document))
+            self._print(document)
         else:
             show(document)
         if self.refusal:
             raise CommandError(self.refusal)
+
+    def _print(self, document: Any) -> None:
+        """For people in lines; a program reads one line as well, and it is written much faster."""
+        indent = 2 if self.stdout.isatty() else None
+        self.stdout.write(json.dumps(document, indent=indent, default=str))
 
     def progress(self, message: str) -> None:
         """Say what is being done, on standard error: standard output stays for the result."""
@@ -119,7 +124,3 @@ def _method(verb: str) -> str:
 def one_line(error: BaseException) -> str:
     """The error's first line; PostgreSQL's messages go on with details that stay in the log."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-
-
-def _dump(document: Any) -> str:
-    return json.dumps(document, indent=2, default=str)

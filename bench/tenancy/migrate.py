@@ -62,7 +62,7 @@ def run(bench: Bench) -> None:
         bench.region.tenants("schema", 8 if bench.quick else 1000)
         _analyze(bench, "bench-schema")
         _measure_noop(bench, "bench-schema")
-    for number, runs, cell in ((200, 5, "bench-fleet-200"), (1000, 3, "bench-schema")):
+    for number, runs, cell in ((200, 15, "bench-fleet-200"), (1000, 5, "bench-schema")):
         keys = [f"tenancy.migrate_{number}_vs_{what}" for what in ("raw", "app_ddl")]
         if any(map(bench.wants, keys)):
             wanted = 8 if bench.quick else number
@@ -203,7 +203,7 @@ def _statements(
         sessions.close()
     marks = ";\n".join(marks_of(part))
     return (
-        [(t.schema, f"{script.for_tenant(t.schema, t.id)};\n{marks}") for t in tenants],
+        [(t.schema, script.for_tenant(t.schema, t.id)) for t in tenants],
         [(t.schema, f"{own}\n{marks}") for t in tenants],
     )
 

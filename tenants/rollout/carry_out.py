@@ -97,7 +97,7 @@ class Carrier:
     ) -> None:
         sessions = self._sessions.of(unit.spec, regions)
         several = len(regions) > 1
-        home = writer_of(unit.spec, sessions) if several else regions[0]
+        home = self._sessions.home(unit.spec, regions)
         template = self._templates.find(route, part, unit, self._sessions.alias(unit.spec, home))
         body = template.for_tenant(unit.schema, unit.tenant_id)
         milliseconds = int(self._manner.lock_timeout * 1000)
@@ -106,7 +106,6 @@ class Carrier:
                 f"BEGIN; SET LOCAL lock_timeout = '{milliseconds}ms'; "
                 f'SET LOCAL search_path TO "{unit.schema}"',
                 *([body] if body else []),
-                *marks_of(part),
             ]
         ).encode()
         if not several:

@@ -15,7 +15,7 @@ from django.db import connections
 from regions.topology import TenancyMode
 from tenants.rollout.graph import Graph
 from tenants.rollout.lint import Level
-from tenants.rollout.sessions import Sessions, writer_of
+from tenants.rollout.sessions import Sessions
 from tenants.rollout.steps import Kind
 from tenants.rollout.survey import MANY, survey
 from tenants.rollout.templates import Templates
@@ -41,8 +41,7 @@ def _foresee(templates: Templates, graph: Graph, unit: Unit, absent: Collection[
         for work in survey(graph, [unit], absent=absent).works:
             if _is_plain(work):
                 regions = [name for name in unit.spec.regions if name not in absent]
-                home = writer_of(unit.spec, sessions.of(unit.spec, regions))
-                alias = sessions.alias(unit.spec, home)
+                alias = sessions.alias(unit.spec, sessions.home(unit.spec, regions))
                 templates.find(work.route, work.route.parts[0], unit, alias)
     except Exception as error:  # noqa: BLE001 - an app's migration may raise anything
         log.debug("The canary will say why: %s", type(error).__name__)

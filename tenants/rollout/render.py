@@ -1,7 +1,7 @@
 """Renders a part that changes structure: from Django's operations to SQL for every tenant.
 
 Runs it for one tenant that stands where the others stand, listens, and rolls back. Guarantees
-that the SQL brings what isolation and capture need.
+that the SQL brings what isolation and capture need, and notes what it did.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tenants.isolation.catalog import REFERENCE_TABLES
 from tenants.isolation.migrating import announce
 from tenants.isolation.owner import Connection
 from tenants.isolation.recording import Overheard, Recording, Script
+from tenants.rollout.marks import marks_of
 from tenants.rollout.steps import Bound, Part
 from tenants.rollout.units import Unit
 
@@ -47,7 +48,7 @@ def render(unit: Unit, part: Part, alias: str, *, last: bool, lock_timeout: floa
         protect(session, unit.schema, unit.tenant_id)
         transaction.set_rollback(True, using=alias)
     again = [_if_absent(text) for text in rows.statements if _ABOUT_CODE.match(text)]
-    text = ";\n".join([*structure.statements, *again, *own.statements])
+    text = ";\n".join([*structure.statements, *again, *own.statements, *marks_of(part)])
     return Script(text, unit.schema, unit.tenant_id)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
@@ -58,8 +58,16 @@ class Sessions:
                     region, spec.database, OWNER_ROLE, seen_from=settings.MERIDIAN_REGION
                 )
                 with told_of(region):
-                    self._open[region] = psycopg.connect(dsn, autocommit=True, connect_timeout=5)
+                    self._open[region] = psycopg.connect(
+                        dsn, autocommit=True, connect_timeout=5, prepare_threshold=None
+                    )
         return {region: self._open[region] for region in regions}
+
+    def home(self, spec: CellSpec, regions: Sequence[str]) -> str:
+        """The one of `regions` where a change of structure begins. Raises NoWriter."""
+        if len(regions) == 1:
+            return regions[0]
+        return writer_of(spec, self.of(spec, regions))
 
     def alias(self, spec: CellSpec, region: str) -> str:
         """The same for Django."""

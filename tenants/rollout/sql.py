@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tenants.rollout.marks import marks_of
 from tenants.rollout.planning import Options, Plan
-from tenants.rollout.sessions import Sessions, writer_of
+from tenants.rollout.sessions import Sessions
 from tenants.rollout.steps import Kind
 from tenants.rollout.templates import Templates
 from tenants.rollout.units import Work
@@ -22,15 +21,13 @@ def render_plan(plan: Plan, options: Options) -> dict[str, list[str]]:
     try:
         for work in firsts.values():
             regions = [name for name in work.unit.spec.regions if name not in work.absent]
-            open_ones = sessions.of(work.unit.spec, regions)
-            home = writer_of(work.unit.spec, open_ones) if len(regions) > 1 else regions[0]
-            alias = sessions.alias(work.unit.spec, home)
+            alias = sessions.alias(work.unit.spec, sessions.home(work.unit.spec, regions))
             for number, part in enumerate(work.route.parts):
                 if part.kind is not Kind.STRUCTURE:
                     break
                 template = templates.find(work.route, part, work.unit, alias)
                 body = template.for_tenant(work.unit.schema, work.unit.tenant_id)
-                found[f"{id(work.route)}/{number}"] = [*body.split(";\n"), *marks_of(part)]
+                found[f"{id(work.route)}/{number}"] = body.split(";\n")
     finally:
         sessions.close()
     return found
