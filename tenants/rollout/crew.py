@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -26,6 +26,7 @@ from tenants.rollout.templates import Templates
 from tenants.rollout.units import Work
 
 State = RolloutUnit.State
+TOGETHER_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,20 @@ class Crew:
         self._templates = templates
         self._manner = manner
         self._orders: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
     def hand_out(self, works: list[Work]) -> None:
         for work in works:
             self._orders.put(work)
+
+    def events(self, seconds: float) -> Iterator[Event]:
+        """What has happened, after waiting so long for it. Several at a time: to be woken for each
+        takes the interpreter from the workers."""
+        time.sleep(TOGETHER_SECONDS)
+        with suppress(queue.Empty):
+            yield self._events.get(timeout=seconds)
+            while True:
+                yield self._events.get_nowait()
 
     def take_back(self) -> list[Work]:
         """What nobody has begun yet."""
@@ -83,8 +93,8 @@ class Crew:
         carrier = Carrier(self._templates, self._manner)
         try:
             while (work := self._orders.get()) is not None:
-                self.events.put(Event(work, State.RUNNING))
-                self.events.put(_ended(carrier, work))
+                self._events.put(Event(work, State.RUNNING))
+                self._events.put(_ended(carrier, work))
         finally:
             carrier.close()
             for connection in connections.all(initialized_only=True):

@@ -80,10 +80,10 @@ class Graph:
 
     def missing(self, progress: Progress) -> list[Migration]:
         """What this code has and the starting point lacks, in order."""
-        loader = self.at(progress)
+        loader, labels = self.at(progress), tenant_labels()
         found: dict[tuple[str, str], Migration] = {}
         for app, name in loader.graph.leaf_nodes():
-            if app in tenant_labels():
+            if app in labels:
                 for node in loader.graph.forwards_plan((app, name)):
                     if node not in loader.applied_migrations:
                         found[node] = loader.graph.nodes[node]
@@ -116,7 +116,8 @@ class Graph:
     @property
     def fingerprint(self) -> str:
         """A digest of which migrations this code has."""
-        names = sorted(node for node in self._disk.graph.nodes if node[0] in tenant_labels())
+        labels = tenant_labels()
+        names = sorted(node for node in self._disk.graph.nodes if node[0] in labels)
         return hashlib.sha256(repr(names).encode()).hexdigest()
 
     def newest(self) -> Progress:
@@ -151,12 +152,12 @@ class Graph:
 
     def _state(self, progress: Progress) -> ProjectState:
         """The models as the starting point has them."""
-        loader = self.at(progress)
+        loader, labels = self.at(progress), tenant_labels()
         state = ProjectState(real_apps=loader.unmigrated_apps)
         seen = set()
         for leaf in loader.graph.leaf_nodes():
             for node in loader.graph.forwards_plan(leaf):
-                if node in seen or leaf[0] not in tenant_labels():
+                if node in seen or leaf[0] not in labels:
                     continue
                 seen.add(node)
                 migration = loader.graph.nodes[node]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from django.db import connections
 
 from tenants.claim import claim_name, control_session
 from tenants.databases import control_writer_alias
@@ -22,6 +23,8 @@ _TAKE = """
 SELECT name, pg_try_advisory_lock(hashtextextended(name, 0)) FROM unnest(%s::text[]) AS name
 """
 _LEAVE = "SELECT pg_advisory_unlock(hashtextextended(name, 0)) FROM unnest(%s::text[]) AS name"
+
+_WHERE = "SELECT id, cell_id FROM public.tenants_tenant WHERE state <> %s AND id = ANY(%s)"
 
 
 class Locks:
@@ -61,11 +64,12 @@ def still_there(works: Collection[Work]) -> set[str]:
         for work in works
         for tenant in ((work.unit.tenant,) if work.unit.tenant else work.unit.sharers)
     }
-    rows = Tenant.objects.using(control_writer_alias()).filter(id__in=by_tenant)
-    known = {id_: (cell, state) for id_, cell, state in rows.values_list("id", "cell", "state")}
-    away = set()
-    for tenant, work in by_tenant.items():
-        cell, state = known.get(tenant, (None, None))
-        if cell != work.unit.spec.name or state == Tenant.State.MOVING:
-            away.add(work.unit.key)
+    with connections[control_writer_alias()].cursor() as cursor:
+        cursor.execute(_WHERE, [Tenant.State.MOVING, list(by_tenant)])
+        cells = dict(cursor.fetchall())
+    away = {
+        work.unit.key
+        for tenant, work in by_tenant.items()
+        if cells.get(tenant) != work.unit.spec.name
+    }
     return {work.unit.key for work in works} - away

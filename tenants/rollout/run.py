@@ -8,10 +8,8 @@ loses nothing: what is done is read from the tenants themselves when it is taken
 from __future__ import annotations
 
 import json
-import queue
 import time
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -165,7 +163,7 @@ class _Run:
             # While the first are at work there is time to write the others down.
             self._record.expect(waiting)
             # Nobody is idle while the next wave is got ready.
-            self._collect(all_but=2 * self._options.parallel)
+            self._collect(all_but=4 * self._options.parallel)
         self._collect()
         return skipped
 
@@ -194,8 +192,8 @@ class _Run:
     def _collect(self, *, all_but: int = 0) -> None:
         """Until no more than so many of those that were handed out are under way."""
         while len(self._under_way) > all_but:
-            with suppress(queue.Empty):
-                self._note(self._crew.events.get(timeout=LOOK_SECONDS))
+            for event in self._crew.events(LOOK_SECONDS):
+                self._note(event)
             self._record.flush()
         if not self._under_way:
             self._locks.leave(self._free)
