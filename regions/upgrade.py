@@ -47,8 +47,7 @@ def _is_earlier(session: psycopg.Connection[Any]) -> bool:
 def _upgrade(session: psycopg.Connection[Any], database: str, region: str) -> None:
     install.become_owner(session)
     try:
-        with session.transaction():
-            install.lay(session)
+        install.in_one_go(session, lambda: install.lay(session))
     except psycopg.errors.FeatureNotSupported as error:
         raise CannotUpgrade(
             f"{database} in {region} was made by a version that is too old and cannot be upgraded:"

@@ -7,6 +7,9 @@ touch none of it.
 from __future__ import annotations
 
 import hashlib
+import random
+import time
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -22,7 +25,14 @@ Connection = psycopg.Connection[Any]
 
 PUBLICATION = "fabric"
 SCRIPTS = ("fabric.sql", "merge.sql", "rules.sql", "sets.sql", "capture.sql", "escrow.sql")
+LOCK_MS = 400
+ATTEMPTS = 20
 REPLICATED = ("probe", "restored", "task", "want")  # the fabric's own tables that peers get
+
+_TABLES = """
+SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('fabric') AND relkind = 'r'
+ ORDER BY 1
+"""
 
 CALLABLE_BY_APP = (
     "fabric.commit_position()",
@@ -45,8 +55,10 @@ def script(name: str) -> sql.SQL:
 
 
 def install(connection: Connection, spec: CellSpec, *, region: str, node: int) -> None:
-    """Make this database a replica of `spec` in `region`, whose stamps carry `node`."""
-    with connection.transaction():
+    """Make this database a replica of `spec` in `region`, whose stamps carry `node`. Raises
+    psycopg.errors.LockNotAvailable when somebody holds on to the fabric's tables."""
+
+    def work() -> None:
         lay(connection)
         connection.execute(
             "INSERT INTO fabric.member (cell, region, node, version) VALUES (%s, %s, %s, %s)"
@@ -57,11 +69,33 @@ def install(connection: Connection, spec: CellSpec, *, region: str, node: int) -
         if not spec.policy.leased:
             connection.execute("UPDATE fabric.gate SET valid_until = 'infinity'")
 
+    in_one_go(connection, work)
+
+
+def in_one_go(connection: Connection, work: Callable[[], None]) -> None:
+    """`work`, in a transaction that has the fabric's tables for itself, in a database in use.
+    Writers wait behind it for less time than PostgreSQL takes to look for a deadlock: it is never
+    their transaction that ends, but this one, which begins again."""
+    left = ATTEMPTS
+    while left:
+        left -= 1
+        try:
+            with connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout = {LOCK_MS}".encode())
+                if tables := connection.execute(_TABLES).fetchall():
+                    names = sql.SQL(", ").join(sql.Identifier("fabric", name) for (name,) in tables)
+                    connection.execute(sql.SQL("LOCK TABLE {}").format(names))
+                work()
+            break
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            if not left:
+                raise
+            time.sleep(random.uniform(LOCK_MS / 1000, LOCK_MS / 500))  # noqa: S311 - jitter
+
 
 def lay(connection: Connection) -> None:
-    """This version's tables and functions, where there are none, or an earlier version's. In the
-    caller's transaction: whoever writes waits behind it, so it waits for nobody for long."""
-    connection.execute("SET LOCAL lock_timeout = '10s'")
+    """This version's tables and functions, where there are none, or an earlier version's. Within
+    `in_one_go`."""
     for name in SCRIPTS:
         connection.execute(script(name))
     grant(connection)

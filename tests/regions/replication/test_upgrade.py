@@ -3,7 +3,9 @@ database has, and nothing that was in it is lost."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,7 @@ def spec(name: str) -> CellSpec:
 
 @contextmanager
 def new_cell(deployment: Deployment) -> Iterator[psycopg.Connection[Any]]:
+    cells.prepare_region(deployment, HOME)
     cells.create_databases(deployment, spec("today"))
     try:
         with cells.administrator(deployment, HOME, "cell_today") as session:
@@ -124,6 +127,33 @@ def test_what_is_of_this_version_is_left_alone(
         writer.execute("BEGIN")
         writer.execute("LOCK TABLE fabric.change, fabric.txn")
         assert upgrade_replicas(deployment, HOME) == []
+
+
+def test_a_writer_is_never_ended_for_what_is_put_in_force_again(deployment: Deployment) -> None:
+    """It has written and is about to look at the gate, when all of the fabric is being laid."""
+    with (
+        new_cell(deployment) as admin,
+        cells.administrator(deployment, HOME, "cell_today") as writer,
+        cells.administrator(deployment, HOME) as onlooker,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        writer.execute("BEGIN")
+        writer.execute("LOCK TABLE fabric.txn IN ROW EXCLUSIVE MODE")
+        laying = pool.submit(install.in_one_go, admin, lambda: install.lay(admin))
+        wait_for_lock(onlooker, admin.info.backend_pid)
+        writer.execute("SELECT FROM fabric.gate")
+        wait_for_lock(onlooker, admin.info.backend_pid)
+        writer.execute("COMMIT")
+        laying.result(timeout=30)
+
+
+def wait_for_lock(onlooker: psycopg.Connection[Any], pid: int) -> None:
+    query = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s"
+    for _ in range(1000):
+        if onlooker.execute(query, (pid,)).fetchall() == [("Lock",)]:
+            return
+        time.sleep(0.01)
+    raise AssertionError("It waits for nobody.")
 
 
 def test_a_log_that_this_version_cannot_read_is_refused_before_anything_is_changed(
