@@ -71,9 +71,9 @@ def _cell(plan: Plan, policy: str) -> CellSpec:
     return CellSpec(made["cell"], TenancyMode.DEDICATED, WritePolicy(policy), regions)
 
 
-def wait_until(done: Callable[[], bool], what: str) -> None:
+def wait_until(done: Callable[[], bool], what: str, *, seconds: float = PATIENCE_SECONDS) -> None:
     """Raises TimeoutError, which says `what` did not come to be."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
             raise TimeoutError(what)

@@ -12,8 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import httpx
 
+from bench.failover.fleet import wait_until
 from bench.frame import Bench
 from bench.peers.environment import FOLDER, made
 from infra.fleet.plan import HOST
@@ -103,10 +103,18 @@ class Patroni:
 
     def await_whole(self) -> None:
         """One leads, and the other could take over."""
-        _await(lambda: any(node.answers("primary") for node in self.nodes), "there is a leader")
+        wait_until(
+            lambda: any(node.answers("primary") for node in self.nodes),
+            "there is a leader",
+            seconds=PATIENCE_SECONDS,
+        )
         leader = self.leader()
         follower = next(node for node in self.nodes if node != leader)
-        _await(lambda: follower.answers("replica"), f"{follower.name} follows")
+        wait_until(
+            lambda: follower.answers("replica"),
+            f"{follower.name} follows",
+            seconds=PATIENCE_SECONDS,
+        )
 
     def _data(self, node: Node) -> Path:
         return self.state / "data" / node.name
@@ -187,11 +195,3 @@ def _start_etcd(program: Path, state: Path, client: int, peer: int) -> int:
 def _give(account: Account | None, folder: Path) -> None:
     if account is not None:
         account.own(folder)
-
-
-def _await(done: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not done():
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
-        time.sleep(0.2)

@@ -6,7 +6,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 import psycopg
@@ -88,15 +87,7 @@ class Asking:
             for name in deployment.regions
         }
 
-    def __enter__(self) -> Asking:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         for agent in self._agents.values():
             agent.close()
 

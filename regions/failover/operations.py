@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 from regions.deployment import Deployment
@@ -76,7 +77,7 @@ def switchover(
     plan = plan_switchover(deployment, topology, cell, to)
     if plan.source == to:
         return _document(plan.spec, to, to, 0.0, 0, 0.0, [plan.reason])
-    with Asking(deployment) as asking:
+    with closing(Asking(deployment)) as asking:
         return _move(asking, plan, forced=False, actor=actor, progress=progress)
 
 
@@ -92,7 +93,7 @@ def evacuate(
     """Switch over what `region` writes, as planned, `step` cells at a time; RPO 0. What could not
     be moved is in the document, with the reason."""
 
-    with Asking(deployment) as asking:
+    with closing(Asking(deployment)) as asking:
 
         def move(plan: Plan) -> dict[str, Any]:
             return _move(asking, plan, forced=False, actor=actor, progress=progress)
@@ -112,7 +113,7 @@ def failback_all(
 ) -> dict[str, Any]:
     """Switch over to `region` what has its home there, each once it has caught up."""
 
-    with Asking(deployment) as asking:
+    with closing(Asking(deployment)) as asking:
 
         def move(plan: Plan) -> dict[str, Any]:
             await_converged(deployment, plan.spec, region, patience, progress)
@@ -180,7 +181,7 @@ def _move_all(
     if not possible:
         return []
     workers = min(AT_ONCE, len(possible))
-    with Asking(deployment) as asking, ThreadPoolExecutor(max_workers=workers) as pool:
+    with closing(Asking(deployment)) as asking, ThreadPoolExecutor(max_workers=workers) as pool:
         return list(
             pool.map(
                 lambda plan: _move(asking, plan, forced=forced, actor=actor, progress=progress),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -12,7 +12,7 @@ import psycopg
 from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
 from regions.errors import NoWriter, ResidencyDenied, SwitchoverFailed
 from regions.failover.aside import aside_now
-from regions.topology import CellSpec, Topology, read_leases
+from regions.topology import CellSpec, Lease, Topology, read_leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,11 @@ class Plan:
 
 def writer_of(deployment: Deployment, spec: CellSpec) -> str | None:
     """The region that writes the cell, by the newest lease that any region has published."""
-    lease = read_leases(deployment.map_dirs).get(spec.name)
+    return _writer_in(read_leases(deployment.map_dirs), spec)
+
+
+def _writer_in(leases: Mapping[str, Lease], spec: CellSpec) -> str | None:
+    lease = leases.get(spec.name)
     return lease.writer if lease else None
 
 
@@ -59,7 +63,7 @@ def plan_failover(
     for spec in topology.cells.values():
         if not spec.policy.leased or region not in spec.regions:
             continue
-        source = leases[spec.name].writer if spec.name in leases else None
+        source = _writer_in(leases, spec)
         if source not in (region, None):
             continue
         if to is not None and to not in spec.regions:
@@ -99,7 +103,7 @@ def already_elsewhere(
     planned = {plan.spec.name for plan in plans}
     leases = read_leases(deployment.map_dirs)
     return [
-        {"cell": spec.name, "writer": leases[spec.name].writer if spec.name in leases else None}
+        {"cell": spec.name, "writer": _writer_in(leases, spec)}
         for spec in topology.cells.values()
         if spec.policy.leased and region in spec.regions and spec.name not in planned
     ]

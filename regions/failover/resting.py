@@ -33,16 +33,20 @@ class Rests:
         """Another region is better: for how long it has the first try, where the acceptors'
         majority takes `trip` seconds to answer. What is being looked at may be older than this, and
         whoever goes by it would take the lease again at once."""
-        pause = RESERVED_SECONDS + SUCCESSOR_TRIPS * trip
+        pause = _first_try(trip)
         self._until[name] = self._clock() + pause
         return pause
 
     def hand_over(self, name: str, trip: float) -> None:
         """The same, unless it is handed back."""
-        self._handed_over[name] = self._clock() + RESERVED_SECONDS + SUCCESSOR_TRIPS * trip
+        self._handed_over[name] = self._clock() + _first_try(trip)
 
     def left(self, name: str, *, chosen: bool) -> float:
         """Seconds; not more than 0: it may try. `chosen`: it is the successor."""
         now = self._clock()
         until = self._until.get(name, now)
         return max(until, now if chosen else self._handed_over.get(name, now)) - now
+
+
+def _first_try(trip: float) -> float:
+    return RESERVED_SECONDS + SUCCESSOR_TRIPS * trip

@@ -7,10 +7,12 @@ a replica which somebody migrated by hand is reported and not built upon.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from uuid import UUID
 
 import psycopg
@@ -106,17 +108,16 @@ def survey(
     for unit in units:
         by_cell.setdefault(unit.spec.name, []).append(unit)
     looks = [
-        (look, of_cell[0].spec, region, [unit.schema for unit in of_cell])
+        (of_cell[0].spec, region, [unit.schema for unit in of_cell], reads)
         for of_cell in by_cell.values()
         for region in of_cell[0].spec.regions
         if region not in absent
-        for look in _looks(len(of_cell))
+        for reads in _sessions(len(of_cell))
     ]
     found: dict[tuple[str, str], Found] = defaultdict(Found)
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        for (_, spec, region, _), seen in zip(
-            looks, pool.map(lambda look: look[0](*look[1:]), looks), strict=True
-        ):
+        looked = pool.map(lambda look: _look(*look), looks)
+        for (spec, region, *_), seen in zip(looks, looked, strict=True):
             found[spec.name, region] |= seen
     planner = _Planner(graph, max((len(unit.spec.regions) for unit in units), default=1))
     works = []
@@ -136,30 +137,27 @@ def survey(
     return Survey(len(units), tuple(works), unknown)
 
 
-Look = Callable[[CellSpec, str, Collection[str]], Found]
+def _tables(connection: Connection, schemas: Collection[str]) -> Found:
+    return Found(progress=read_progress(connection, schemas))
 
 
-def _looks(schemas: int) -> tuple[Look, ...]:
-    """Where there are many, one core reads the tenants' tables and one the catalog."""
-    return (_look,) if schemas < MANY else (_look_at_tables, _look_at_catalog)
+def _catalog(connection: Connection, schemas: Collection[str]) -> Found:
+    digests = read_digests(connection, schemas)
+    return Found(digests=digests, unlike=read_unlike(connection, digests))
 
 
-def _look(spec: CellSpec, region: str, schemas: Collection[str]) -> Found:
+Reads = Sequence[Callable[[Connection, Collection[str]], Found]]
+
+
+def _sessions(schemas: int) -> Sequence[Reads]:
+    """What each reads. Where there are many, one core reads the tenants' tables and one the
+    catalog."""
+    return [[_tables, _catalog]] if schemas < MANY else [[_tables], [_catalog]]
+
+
+def _look(spec: CellSpec, region: str, schemas: Collection[str], reads: Reads) -> Found:
     with _reaching(spec, region) as connection:
-        digests = read_digests(connection, schemas)
-        unlike = read_unlike(connection, digests)
-        return Found(read_progress(connection, schemas), digests, unlike)
-
-
-def _look_at_tables(spec: CellSpec, region: str, schemas: Collection[str]) -> Found:
-    with _reaching(spec, region) as connection:
-        return Found(progress=read_progress(connection, schemas))
-
-
-def _look_at_catalog(spec: CellSpec, region: str, schemas: Collection[str]) -> Found:
-    with _reaching(spec, region) as connection:
-        digests = read_digests(connection, schemas)
-        return Found(digests=digests, unlike=read_unlike(connection, digests))
+        return reduce(or_, (read(connection, schemas) for read in reads))
 
 
 @contextmanager
