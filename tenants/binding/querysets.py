@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from functools import wraps
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db.models.expressions import Subquery
 from django.db.models.query import QuerySet, RawQuerySet
 
@@ -111,7 +112,9 @@ def _iterate_async(original: Any) -> Any:
     @wraps(original)
     async def aiterator(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         owner = in_scope()
-        async for row in original(self, *args, **kwargs):
+        # To route may be to ask the registry, which nothing may do on an event loop.
+        routed = self.using(await sync_to_async(lambda: self.db)())
+        async for row in original(routed, *args, **kwargs):
             yield row
             if is_guarded(self.model):
                 require(owner, f"An iterator over {self.model._meta.object_name}")

@@ -12,6 +12,7 @@ from django.db import connections
 from django.db.models import Exists, OuterRef, Prefetch, Q, Subquery
 
 from desk.models import Customer, Tag, Ticket
+from tenants import seams
 from tenants.context import tenant_scope
 from tenants.errors import NoTenantError, WrongTenantError
 
@@ -135,6 +136,20 @@ def test_an_asynchronous_iterator_does_not_go_on_in_another_scope(pair):
             await sync_to_async(connections.close_all)()
 
     asyncio.run(go())
+
+
+def test_an_asynchronous_iterator_asks_the_registry_off_the_event_loop(pair):
+    """The cell's place may have been forgotten since the last statement."""
+
+    async def go() -> list[Tag]:
+        try:
+            with tenant_scope(pair[0]):
+                return [tag async for tag in Tag.objects.aiterator()]
+        finally:
+            await sync_to_async(connections.close_all)()
+
+    seams._specs.clear()
+    assert len(asyncio.run(go())) == 3
 
 
 def test_a_raw_queryset_is_bound_as_well(pair):
