@@ -116,6 +116,8 @@ def register(
     alias: str, database: str, region: str, role: str, *, place: dict[str, str] | None = None
 ) -> None:
     """Make the alias known to Django. Other threads may be walking the old table: replace it."""
+    if alias in connections.settings:
+        return
     where = deployment()
     in_cell = place is not None and role == APP_ROLE
     endpoint = where.application_endpoint if in_cell else where.postgres_endpoint

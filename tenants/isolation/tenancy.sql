@@ -80,14 +80,12 @@ CREATE OR REPLACE FUNCTION tenancy.current_tenant() RETURNS uuid
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
 BEGIN ATOMIC
     SELECT CASE
-        WHEN CASE
-            WHEN encode(sha256(s.outer_pad || sha256(s.inner_pad || convert_to(
-                     substr(current_setting('meridian.context', true), 1, 47), 'UTF8'))), 'hex')
-                 = substr(current_setting('meridian.context', true), 49)
-            THEN NOT s.some_frozen
-                 AND to_timestamp(substr(current_setting('meridian.context', true), 38, 10)
-                                  ::double precision) >= clock_timestamp()
-        END
+        WHEN encode(sha256(s.outer_pad || sha256(s.inner_pad || convert_to(
+                 substr(current_setting('meridian.context', true), 1, 47), 'UTF8'))), 'hex')
+             = substr(current_setting('meridian.context', true), 49)
+         AND NOT s.some_frozen
+         AND to_timestamp(substr(current_setting('meridian.context', true), 38, 10)
+                          ::double precision) >= clock_timestamp()
         THEN substr(current_setting('meridian.context', true), 1, 36)::uuid
         ELSE tenancy.examine(current_setting('meridian.context', true))
     END FROM tenancy.secret s;

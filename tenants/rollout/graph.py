@@ -7,7 +7,7 @@ in part has a mark there as well, its name with the number of operations: `0005_
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -72,6 +72,7 @@ class Graph:
             )
         # Thousands of tenants stand at a few points.
         self.at = lru_cache(maxsize=64)(self._at)
+        self.parts = lru_cache(maxsize=64)(self._parts)
         self.unknown = lru_cache(maxsize=64)(self._unknown)
         self.out_of_order = lru_cache(maxsize=64)(self._out_of_order)
 
@@ -89,7 +90,7 @@ class Graph:
                         found[node] = loader.graph.nodes[node]
         return list(found.values())
 
-    def parts(self, progress: Progress, until: Progress | None = None) -> list[Part]:
+    def _parts(self, progress: Progress, until: Progress | None = None) -> Sequence[Part]:
         """How to come from one starting point to this code, or only as far as another is."""
         plan = []
         for migration in self.missing(progress):

@@ -14,7 +14,7 @@ from tenants.databases import control_writer_alias
 from tenants.errors import InvalidRequest
 from tenants.rollout import records
 from tenants.rollout.carry_out import Manner
-from tenants.rollout.foresee import foresee
+from tenants.rollout.foresee import Foresight
 from tenants.rollout.graph import Graph
 from tenants.rollout.lint import Level
 from tenants.rollout.models import RolloutUnit
@@ -69,10 +69,13 @@ def plan(options: Options, *, templates: Templates | None = None) -> Plan:
         if options.level
         or (unit.key in known and (known[unit.key].state in _OURS or known[unit.key].pending))
     }
+    foresight = None
     if templates is not None:
         sound = [unit for unit in units if unit.key not in known]
-        foresee(templates, graph, sound, absent=options.without)
+        foresight = Foresight(templates, graph, sound, absent=options.without)
     found = survey(graph, units, absent=options.without, forgiven=forgiven)
+    if foresight is not None:
+        foresight.offer(found.works)
     caught = {
         work.unit.key
         for work in found.works

@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
-from psycopg import sql
 
 from regions.replication import rules
 from tenants.isolation.catalog import REFERENCE_TABLES
 from tenants.isolation.owner import Connection
 from tenants.isolation.policies import POLICY
+from tenants.isolation.rewrite import quote
 from tenants.rollout.graph import Progress
 from tenants.rollout.marks import without_tenants
 
@@ -28,7 +28,7 @@ SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relname = 'django_migrations' AND c.relkind = 'r' AND n.nspname = ANY(%s)
 """
 
-_APPLIED = "SELECT {number}, string_agg(app || '.' || name, ' ') FROM {table}"
+_APPLIED = "SELECT {number}, string_agg(app || '.' || name, ' ') FROM {schema}.django_migrations"
 
 # Tables without isolation, quota or capture, and columns or merge rules that capture doesn't know.
 # What belongs to a table is looked up for each (`count(*)`, where `EXISTS` would be a join): read
@@ -69,43 +69,46 @@ SELECT own.nspname, array_agg(own.relname::text ORDER BY own.relname)
 # hash: what is added up are numbers, for a text of each costs more than all that is read.
 _DIGESTS = """
 WITH own AS MATERIALIZED (
-    SELECT c.oid, n.nspname, c.relname, c.relkind, hashnameextended(c.relname, 0) AS seed,
+    SELECT c.oid, n.oid AS home, c.relkind, hashnameextended(c.relname, 0) AS seed,
            c.relrowsecurity::int + 2 * c.relforcerowsecurity::int AS security
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
-), facts(nspname, fact) AS (
-    SELECT nspname, hashcharextended(relkind, hashint4extended(security, seed)) FROM own
+), facts(home, fact) AS (
+    SELECT home, hashcharextended(relkind, hashint4extended(security, seed)) FROM own
     UNION ALL
-    SELECT nspname, hashnameextended(attname, hashoidextended(atttypid,
-                    hashint4extended(atttypmod, hashcharextended(attidentity,
-                    hashcharextended(attgenerated, hashint4extended(attnotnull::int, seed))))))
+    SELECT home, hashnameextended(attname, hashoidextended(atttypid,
+                 hashint4extended(atttypmod, hashcharextended(attidentity,
+                 hashcharextended(attgenerated, hashint4extended(attnotnull::int, seed))))))
       FROM own JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
      WHERE relkind <> 'S'
     UNION ALL
-    SELECT nspname, hashnameextended(conname, hashcharextended(contype,
-                    hashcharextended(confdeltype, hashint4extended(
-                        condeferrable::int + 2 * condeferred::int + 4 * convalidated::int
-                        + 8 * coalesce(cardinality(conkey), 0),
-                        hashnameextended(coalesce(other.relname, ''), seed)))))
+    SELECT own.home, hashnameextended(conname, hashcharextended(contype,
+                     hashcharextended(confdeltype, hashint4extended(
+                         condeferrable::int + 2 * condeferred::int + 4 * convalidated::int
+                         + 8 * coalesce(cardinality(conkey), 0),
+                         hashint8extended(coalesce(other.seed, 0), own.seed)))))
       FROM own JOIN pg_constraint ON conrelid = own.oid
-      LEFT JOIN pg_class other ON other.oid = confrelid
+      LEFT JOIN own AS other ON other.oid = confrelid
      WHERE contype <> 'n'
     UNION ALL
-    SELECT nspname, hashnameextended(i.relname, hashint4extended(
-                        indisunique::int + 2 * indisvalid::int + 4 * indnatts, seed))
+    SELECT home, hashnameextended(i.relname, hashint4extended(
+                     indisunique::int + 2 * indisvalid::int + 4 * indnatts, seed))
       FROM own JOIN pg_index ON indrelid = own.oid JOIN pg_class i ON i.oid = indexrelid
     UNION ALL
-    SELECT nspname, hashnameextended(tgname, hashcharextended('t', seed))
+    SELECT home, hashnameextended(tgname, hashcharextended('t', seed))
       FROM own JOIN pg_trigger ON tgrelid = own.oid AND NOT tgisinternal
     UNION ALL
-    SELECT nspname, hashnameextended(polname, hashcharextended('p', seed))
+    SELECT home, hashnameextended(polname, hashcharextended('p', seed))
       FROM own JOIN pg_policy ON polrelid = own.oid
     UNION ALL
-    SELECT nspname, hashtextextended(rules::text, seed # (
-                        SELECT coalesce(sum(hashname(each::name)), 0) FROM unnest(columns) AS each))
-      FROM own JOIN fabric.relation ON rel = nspname || '.' || relname
+    SELECT home, jsonb_hash_extended(rules, hash_array_extended(columns, seed))
+      FROM fabric.relation
+      JOIN pg_namespace n ON nspname = split_part(rel, '.', 1)
+      JOIN own ON home = n.oid AND seed = hashnameextended(split_part(rel, '.', 2)::name, 0)
 )
-SELECT nspname, sum(fact)::text || ' ' || count(*) FROM facts GROUP BY 1
+SELECT nspname, digest
+  FROM (SELECT home, sum(fact)::text || ' ' || count(*) AS digest FROM facts GROUP BY 1) AS sums
+  JOIN pg_namespace n ON n.oid = home
 """
 
 
@@ -159,13 +162,11 @@ def read_digests(connection: Connection, schemas: Collection[str]) -> dict[str, 
     return dict(connection.execute(_DIGESTS, {"schemas": sorted(schemas)}).fetchall())
 
 
-def _union(schemas: Sequence[str]) -> sql.Composed:
-    return sql.SQL(" UNION ALL ").join(
-        sql.SQL(_APPLIED).format(
-            number=sql.Literal(number), table=sql.Identifier(schema, "django_migrations")
-        )
+def _union(schemas: Sequence[str]) -> bytes:
+    return " UNION ALL ".join(
+        _APPLIED.format(number=number, schema=quote(schema))
         for number, schema in enumerate(schemas)
-    )
+    ).encode()
 
 
 def _split(said: str) -> tuple[str, str]:

@@ -21,9 +21,14 @@ class Templates:
         self._lock_timeout = lock_timeout
         self._made: dict[Key, Script] = {}
         self._making: dict[Key, threading.Lock] = defaultdict(threading.Lock)
+        self._foreseen: dict[object, object] = {}
+
+    def adopt(self, route: Route, foreseen: Route) -> None:
+        """What is made for one is good for the other."""
+        self._foreseen[route.key] = foreseen.key
 
     def find(self, route: Route, part: Part, unit: Unit, alias: str) -> Script:
-        key = (route.key, part.number)
+        key = (self._foreseen.get(route.key, route.key), part.number)
         with self._making[key]:
             if key not in self._made:
                 last = part is [each for each in route.parts if each.kind is Kind.STRUCTURE][-1]

@@ -65,6 +65,10 @@ class Route:
     parts: tuple[Part, ...]
     concerns: tuple[Concern, ...]
 
+    def starts_like(self, other: Route) -> bool:
+        """Whether both lead the same way, whatever was changed by hand."""
+        return (*self.key[:2], self.key[3]) == (*other.key[:2], other.key[3])
+
     @property
     def contract_parts(self) -> frozenset[int]:
         return frozenset(each.part for each in self.concerns if each.level is Level.CONTRACT)

@@ -52,13 +52,13 @@ def test_the_number_of_statements_is_the_same_for_one_tenant_and_for_many(
 def test_who_stands_at_the_same_point_is_planned_once(place, shelf, monkeypatch):
     where = place("schema", tenants=3)
     planned = []
-    parts = Graph.parts
+    parts = Graph._parts
 
     def counted(graph, *args, **options):
         planned.append(args)
         return parts(graph, *args, **options)
 
-    monkeypatch.setattr(Graph, "parts", counted)
+    monkeypatch.setattr(Graph, "_parts", counted)
     assert brought(where.cell)["state"] == "nothing"
     assert len(planned) == 1
     shelf.add(PAGES)
