@@ -23,17 +23,19 @@ Connection = psycopg.Connection[Any]
 
 HIDDEN_COLUMNS = ("_born", "_stamp", "_fields", "_base")
 
-# Filled in without a call a row: what no row trigger need look at.
+# Filled in without a call a row: what no row trigger need look at. Where the trigger that does look
+# fires, the setting is there; its condition is read anew in each statement, so that it is short.
 _STAMP = sql.SQL(
     "coalesce(nullif(pg_catalog.current_setting('fabric.stamp', true), ''), '0')::bigint"
 )
+_TOLD = sql.SQL("pg_catalog.current_setting('fabric.stamp')::bigint")
 
 _TRIGGERS = """
 CREATE OR REPLACE TRIGGER fabric_open BEFORE INSERT OR UPDATE OR DELETE ON {table}
     FOR EACH STATEMENT EXECUTE FUNCTION fabric.open_statement();
 ALTER TABLE {table} ALTER _born SET DEFAULT {stamp}, ALTER _stamp SET DEFAULT {stamp};
-CREATE OR REPLACE TRIGGER zz_fabric_stamp_insert BEFORE INSERT ON {table} FOR EACH ROW
-    WHEN (NEW._born IS DISTINCT FROM {stamp} OR NEW._stamp IS DISTINCT FROM NEW._born
+CREATE OR REPLACE TRIGGER zz_fabric_stamp_new BEFORE INSERT ON {table} FOR EACH ROW
+    WHEN (NEW._born IS DISTINCT FROM {told} OR NEW._stamp IS DISTINCT FROM NEW._born
           OR NEW._fields IS NOT NULL OR NEW._base IS NOT NULL)
     EXECUTE FUNCTION fabric.stamp_insert();
 CREATE OR REPLACE TRIGGER zz_fabric_stamp_update BEFORE UPDATE ON {table}
@@ -167,6 +169,7 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
             sql.SQL(_TRIGGERS).format(
                 table=name,
                 stamp=_STAMP,
+                told=_TOLD,
                 unnoted=_listed(map(sql.Literal, unnoted)),
                 old_key=_listed(sql.Identifier("old", column) for column in table.key),
                 new_key=_listed(sql.Identifier("new", column) for column in table.key),

@@ -83,9 +83,11 @@ END $$;
 -- by then. One trigger without a condition, which the server would read anew in each transaction.
 CREATE OR REPLACE FUNCTION fabric.guard_commit() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fine boolean;
 BEGIN
-    IF NOT EXISTS (SELECT FROM fabric.gate g WHERE g.epoch = NEW.epoch AND fabric.is_open(g))
-       AND fabric.require_gate() <> NEW.epoch THEN
+    SELECT g.epoch = NEW.epoch AND fabric.is_open(g) INTO fine FROM fabric.gate g;
+    IF fine IS NOT TRUE AND fabric.require_gate() <> NEW.epoch THEN
         RAISE EXCEPTION 'the lease changed hands during this transaction'
             USING ERRCODE = 'MDF01', HINT = 'Send the write again.';
     END IF;
@@ -103,7 +105,7 @@ DROP FUNCTION IF EXISTS fabric.guard_task();
 
 -- Before each writing statement: the transaction has a stamp and an open gate. The setting carries
 -- the stamp to the rows; whoever can write SQL can change it, so it is checked when they are captured.
--- Here it only tells whether this may be another statement of a transaction that has its stamp.
+-- A transaction without a number has written nothing, so that it has no stamp yet and is not looked for.
 -- A plan is kept, maybe one of when there were no transactions: it must not read all of them. Settings
 -- are assigned, not performed: that is a tenth of the price.
 CREATE OR REPLACE FUNCTION fabric.open_statement() RETURNS trigger
@@ -113,24 +115,22 @@ DECLARE
     mine bigint;
     told text;
 BEGIN
-    IF current_setting('fabric.stamp', true) <> '' THEN
+    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
         SELECT stamp INTO mine FROM fabric.txn WHERE xact = pg_current_xact_id();
     END IF;
     IF mine IS NULL THEN
-        -- As next_stamp and admit say; called, they cost more than the rest.
+        -- As next_stamp and admit say; called, or with the clock in the query, they cost more than
+        -- the rest. A clock that nobody has set yet has no last value.
+        mine := greatest(
+            (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 1577836800000000,
+            pg_sequence_last_value('fabric.clock') + 1) << 8;
         INSERT INTO fabric.txn (xact, stamp, epoch, claim)
-        SELECT pg_current_xact_id(),
-               greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 1577836800000000,
-                        c.last_value + 1) << 8 | g.node,
+        SELECT pg_current_xact_id(), mine | g.node,
                CASE WHEN fabric.is_open(g) AND g.pressed IS NULL THEN g.epoch
                     ELSE fabric.admit(TG_TABLE_SCHEMA, TG_TABLE_NAME) END,
                current_setting('fabric.claim', true)
-          FROM fabric.gate g, fabric.clock c
-            ON CONFLICT (xact) DO NOTHING
+          FROM fabric.gate g
         RETURNING stamp INTO mine;
-    END IF;
-    IF mine IS NULL THEN   -- somebody has emptied the setting
-        SELECT stamp INTO mine FROM fabric.txn WHERE xact = pg_current_xact_id();
     END IF;
     told := set_config('fabric.stamp', mine::text, true);
     IF TG_OP = 'UPDATE' THEN

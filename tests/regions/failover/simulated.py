@@ -67,8 +67,7 @@ class Vote:
         return self.promised == ballot, self.said(cell, now)
 
     def accept(self, ballot: int, epoch: int, holder: str, expires: float) -> bool:
-        """Nothing, where nothing was ever promised."""
-        if not 0 < self.promised <= ballot:
+        if self.promised > ballot:
             return False
         self.promised, self.epoch, self.holder, self.expires = ballot, epoch, holder, expires
         self.successor, self.reserved_until = None, float("-inf")
@@ -77,5 +76,4 @@ class Vote:
     def release(self, holder: str, epoch: int, successor: str | None, until: float) -> None:
         if (self.holder, self.epoch) == (holder, epoch):
             self.expires = float("-inf")
-            self.successor = successor
-            self.reserved_until = until if successor else float("-inf")
+            self.successor, self.reserved_until = successor, until

@@ -140,12 +140,29 @@ def test_one_statement_that_deletes_a_row_and_inserts_it_again(two: Mesh) -> Non
         assert [(row[0], row[1]) for row in two.rows(region)] == [(1, "1"), (2, "back")]
 
 
+def test_the_statements_of_a_transaction_share_its_stamp(two: Mesh) -> None:
+    """Whatever becomes of the setting, and although it has a number before it writes a row."""
+    with two.writers[EU].transaction():
+        two.write(EU, "SELECT FROM note WHERE id = 1 FOR UPDATE")
+        two.write(EU, "INSERT INTO note (id, title) VALUES (3, 'three')")
+        two.write(EU, "SAVEPOINT before")
+        two.write(EU, "INSERT INTO note (id, title) VALUES (4, 'four')")
+        two.write(EU, "ROLLBACK TO before")
+        two.write(EU, "RESET fabric.stamp")
+        two.write(EU, "INSERT INTO note (id, title) VALUES (5, 'five')")
+        two.write(EU, "UPDATE note SET title = 'uno' WHERE id = 1")
+    stamps = "SELECT array_agg(id ORDER BY id), count(DISTINCT _stamp) FROM note WHERE id <> 2"
+    assert two.rows(EU, stamps) == [([1, 3, 5], 1)]
+    two.settle()
+    assert two.rows(US) == two.rows(EU)
+
+
 def test_what_a_peer_sends_from_a_far_future_waits_and_pushes_no_clock(astray: Mesh) -> None:
     ((before,),) = astray.rows(DE, "SELECT fabric.next_stamp()")
     # As if its clock were years ahead.
-    astray.write(EU, f"ALTER SEQUENCE fabric.clock RESTART {FUTURE >> 8}")
+    astray.write(EU, f"SELECT setval('fabric.clock', {FUTURE >> 8})")
     astray.write(EU, "UPDATE note SET title = 'far' WHERE id = 1")
-    astray.write(EU, "ALTER SEQUENCE fabric.clock RESTART 0")
+    astray.write(EU, "SELECT setval('fabric.clock', 0)")
     astray.write(EU, "INSERT INTO note (id, title) VALUES (3, 'three')")
     astray.deliver(EU, DE)
     assert [(row[0], row[1]) for row in astray.rows(DE)] == [(1, "one"), (2, "two"), (3, "three")]
