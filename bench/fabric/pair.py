@@ -180,6 +180,8 @@ def start() -> Iterator[tuple[Side, Side]]:
             prepare(cluster, deployment.password(ADMIN_ROLE))
             with (cluster.data / "postgresql.conf").open("a") as settings:
                 settings.write("shared_buffers = '256MB'\nmax_wal_size = '4GB'\n")
+                # A held worker answers nobody; its sender waits for as long as it takes.
+                settings.write("wal_sender_timeout = 0\nwal_receiver_timeout = 0\n")
             server = start_cluster(cluster, plan.logs)
             guard.ends(server.pid)
             wait_until_ready(deployment.dsn(region, "postgres", ADMIN_ROLE))

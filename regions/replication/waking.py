@@ -36,11 +36,12 @@ class Waker:
 
     async def rest(self, *, rows: int, busy: bool) -> None:
         """After a turn that applied `rows`: returns when the next one is due; at once, if it is
-        `busy`. One that looks by itself lets some transactions gather first."""
+        `busy`. One that looks by itself lets some transactions gather first, unless many have
+        gathered while it worked."""
         if self._looking:
             if not rows and not busy:
                 await self._turn(looking=False)
-            elif not busy:
+            elif not busy and rows < MANY:
                 await asyncio.sleep(GATHER_SECONDS)
         elif rows >= MANY:
             await self._turn(looking=True)

@@ -1,20 +1,19 @@
 """The fabric under fire: an active-active cell of three regions with a tenant in shared tables.
 
-Clients go in as the application does: through Django's connections, under the application's role
-and the tenant's signed context.
+Clients go in by `FabricDoor`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, connections
 from psycopg import sql
 
 from regions.deployment import ADMIN_ROLE
@@ -23,17 +22,18 @@ from regions.replication.budget import Budget, Over
 from regions.replication.declared import set_budget
 from regions.replication.housekeeping import BEAT
 from regions.replication.verify import verify
-from tenants.context import tenant_scope
-from tenants.databases import cell_alias, control_writer_alias
+from tenants.databases import control_writer_alias
 from tenants.errors import TenantsError
 from tenants.isolation.base import protect
 from tenants.isolation.owner import owner
 from tenants.lifecycle import create_cell
 from tenants.lifecycle.add_region import add_region
+from tenants.lifecycle.expel_region import expel_region
 from tenants.lifecycle.remove_region import remove_region
 from tenants.seams import cell_spec, find_cell, record_for, spec_for
 from testkit.control import end_cell, onboard, silent
 from tests.faults import readout
+from tests.faults.doors import FabricDoor
 from tests.faults.history import Discarded, Replica
 from tests.faults.world import World, wait_for
 
@@ -43,41 +43,6 @@ CATCH_UP_SECONDS = 60.0
 GAP_SECONDS = 150.0  # two looks, a comparison, and a second one if the first was disturbed
 CARDS = 20
 LITTLE = 400_000
-
-
-class Outside(RegionsError):
-    """The gateway would send the request to another region."""
-
-
-class FabricDoor:
-    """The application's own way into a cell."""
-
-    def __init__(self, cell: str, tenant: Any) -> None:
-        self._cell = cell
-        self._tenant = tenant
-
-    @contextmanager
-    def transaction(self, region: str) -> Iterator[Any]:
-        """Raises Outside."""
-        if region not in cell_spec(self._cell).regions:
-            raise Outside(f"{region} is none of the cell's regions now.")
-        alias = cell_alias(self._cell, region=region)
-        with (
-            tenant_scope(self._tenant),
-            transaction.atomic(using=alias),
-            connections[alias].cursor() as cursor,
-        ):
-            yield cursor
-
-    def discard(self, region: str) -> None:
-        """As at a request's end."""
-        try:
-            connections[cell_alias(self._cell, region=region)].close()
-        except (DatabaseError, psycopg.Error):
-            return
-
-    def leave(self) -> None:
-        connections.close_all()
 
 
 class Arena:
@@ -120,6 +85,10 @@ class Arena:
                 region: stack.enter_context(psycopg.connect(self.dsn(region), autocommit=True))
                 for region in self.spec.regions
             }
+            try:
+                wait_for("trust", lambda: all(map(_is_trusted, sessions.values())), GAP_SECONDS)
+            except TimeoutError as late:
+                return [f"not as it should be by now: {late}"]
             deadline = time.monotonic() + CATCH_UP_SECONDS
             for sender in sessions:
                 node = self.world.deployment.region(sender).node
@@ -174,10 +143,31 @@ class Arena:
         insist(partial(self._change, remove_region, gone, there=True))
         return gone
 
+    def close(self, region: str) -> None:
+        """No client comes in there, and every other region has all that was committed there. Raises
+        TimeoutError."""
+        self.door.close(region)
+        node = self.world.deployment.region(region).node
+        with ExitStack() as stack:
+            here, *others = (
+                stack.enter_context(psycopg.connect(self.dsn(name), autocommit=True))
+                for name in sorted(self.spec.regions, key=lambda name: name != region)
+            )
+            wait_for("trust", lambda: all(map(_is_trusted, (here, *others))), GAP_SECONDS)
+            mark = _one(here, BEAT, node)
+            for other in others:
+                wait_for("word", partial(_heard, other, node, mark), CATCH_UP_SECONDS)
+            # What nobody else has yet, since it is being repaired there, this one still has.
+            wait_for("gaps", lambda: not any(map(_has_gap, (here, *others))), GAP_SECONDS)
+
+    def expel(self, region: str) -> None:
+        insist(partial(self._change, expel_region, region, there=True))
+
     def join(self, region: str) -> None:
-        """Unless it is there."""
+        """Unless it is there. Its door is open."""
         insist(partial(self._change, add_region, region, there=False))
         self.spec = cell_spec(self.spec.name)
+        self.door.open(region)
 
     def _change(self, change: Callable[..., Any], region: str, *, there: bool) -> None:
         members = spec_for(find_cell(self.spec.name, using=control_writer_alias())).regions
@@ -231,6 +221,10 @@ def _dangles(session: psycopg.Connection[Any]) -> bool:
 
 def _has_gap(session: psycopg.Connection[Any]) -> bool:
     return bool(_one(session, "SELECT EXISTS (SELECT FROM fabric.watermark WHERE gap IS NOT NULL)"))
+
+
+def _is_trusted(session: psycopg.Connection[Any]) -> bool:
+    return _one(session, "SELECT fabric.kept_closed()") is None
 
 
 def _one(session: psycopg.Connection[Any], statement: str, *params: object) -> Any:

@@ -134,6 +134,12 @@ class Control:
         """Nor its members."""
         raise NotImplementedError
 
+    def close(self, region: str) -> None:
+        raise NotImplementedError
+
+    def expel(self, region: str) -> None:
+        raise NotImplementedError
+
     def join(self, region: str) -> None:
         raise NotImplementedError
 

@@ -20,17 +20,19 @@ from infra.wan.conditions import HEALTHY, Condition, LinkState
 from regions.errors import RegionsError
 from regions.replication import transport
 from tenants.errors import TenantsError
-from tests.faults.schedule import LEAVE, Fault
+from tests.faults.schedule import EXPEL, LEAVE, RESTORE, Fault
 from tests.faults.world import World, wait_for
 
 AGENTS = {"kill agent", "freeze agent", "restart agent"}
+LIVES = {LEAVE, EXPEL, RESTORE}
 CLOCKS = ("fabric.next_stamp()", "fabric.horizon()")
 Mend = Callable[[], None]
 
 
 class Broken(Protocol):
     """What is made to suffer. `widen`: a migration reaches a region. `leave`: the region is taken
-    out of the cell, or else the peer; returns who was."""
+    out of the cell, or else the peer; returns who was. `close`: no client comes in there, until it
+    joins, and the others have all that it committed. `expel`: of a region that is lost."""
 
     world: World
 
@@ -39,6 +41,10 @@ class Broken(Protocol):
     def widen(self, region: str, column: str) -> None: ...
 
     def leave(self, region: str, peer: str) -> str: ...
+
+    def close(self, region: str) -> None: ...
+
+    def expel(self, region: str) -> None: ...
 
     def join(self, region: str) -> None: ...
 
@@ -92,7 +98,7 @@ class Nemesis(threading.Thread):
             wait_for(f"{region} is as it should be", partial(self._put_right, region), 60.0)
             if self._kinds & AGENTS:
                 world.agents[region].start()
-        if LEAVE in self._kinds:
+        if self._kinds & LIVES:
             for region in world.regions:
                 self._ground.join(region)
 
@@ -165,6 +171,29 @@ class Nemesis(threading.Thread):
     def _leave(self, fault: Fault) -> Mend:
         gone = self._ground.leave(fault.region, fault.peer)
         return lambda: self._ground.join(gone)
+
+    def _expel(self, fault: Fault) -> Mend:
+        self._ground.close(fault.region)
+        self._world.postgres[fault.region].kill()
+        self._ground.expel(fault.region)
+
+        def come_back() -> None:
+            self._world.postgres[fault.region].start()
+            self._world.await_postgres(fault.region)
+            self._ground.join(fault.region)
+
+        return come_back
+
+    def _restore(self, fault: Fault) -> Mend:
+        backup = self._world.back_up(fault.region)
+
+        def put_back() -> None:
+            self._ground.close(fault.region)
+            self._world.restore(fault.region, backup)
+            # Clients are let in at once: that it is not ready for them is its own affair.
+            self._ground.join(fault.region)
+
+        return put_back
 
     def _lock(self, fault: Fault) -> Mend:
         session = self._session(fault.region)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.faults.schedule import KINDS, LASTING, LEAVE, LOST_SLOT
+from tests.faults.schedule import EXPEL, KINDS, LASTING, LEAVE, LOST_SLOT, RESTORE
 
 LINKS = ("delay", "black hole", "cut")
 # Longer than a sender waits for a silent receiver.
@@ -54,6 +54,19 @@ SCENARIOS: dict[str, Scenario] = {
             (*REPAIRABLE, "shelves"),
             kinds=(LEAVE, "delay", "restart agent", "black hole"),
             pause=3.0,
+        ),
+        Scenario(
+            "expelled",
+            (*REPAIRABLE, "shelves"),
+            kinds=(EXPEL, "delay", "restart agent"),
+            pause=4.0,
+        ),
+        Scenario(
+            "restored",
+            REPAIRABLE,
+            kinds=(RESTORE, "delay", "restart agent"),
+            pause=4.0,
+            lasting=(3.0, 6.0),
         ),
         Scenario("refused", REPAIRABLE, kinds=LONG, pause=8.0, lasting=LONG_SECONDS, over="refuse"),
         Scenario("let-go", REPAIRABLE, kinds=LONG, pause=8.0, lasting=LONG_SECONDS, over="let-go"),

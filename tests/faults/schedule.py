@@ -29,6 +29,12 @@ KINDS = (
 LOST_SLOT = "lost slot"  # the region does not keep its log for the peer any more
 # A region leaves the cell, and joins it again when that is mended: its clients have no door then.
 LEAVE = "leave"
+# It is lost, the others expel it, and it joins again when that is mended. What it had
+# not sent would be lost by definition: the others have all of it before.
+EXPEL = "expel"
+# Its server is started on a backup of this moment when that is mended: the others went on, and have
+# all that it committed since.
+RESTORE = "restore"
 LASTING = (1.0, 4.0)
 QUIET_SECONDS = 2.0  # at the beginning and between faults, on an average
 

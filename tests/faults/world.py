@@ -6,6 +6,7 @@ Guarantees that what was killed or frozen can be brought back, and that nothing 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,20 @@ class World:
     def await_postgres(self, region: str) -> None:
         wait_until_ready(self.deployment.dsn(region, "postgres", ADMIN_ROLE))
 
+    def back_up(self, region: str) -> Path:
+        """A copy of its files, as a power cut leaves them."""
+        self.postgres[region].kill()
+        backup = copy_of(self.clusters[region])
+        self.postgres[region].start()
+        self.await_postgres(region)
+        return backup
+
+    def restore(self, region: str, backup: Path) -> None:
+        self.postgres[region].kill()
+        put_back(self.clusters[region], backup)
+        self.postgres[region].start()
+        self.await_postgres(region)
+
     @contextmanager
     def running(self) -> Iterator[World]:
         """PostgreSQL and the WAN run within the block; agents run if they are started in it."""
@@ -179,6 +194,19 @@ class World:
         return process
 
 
+def copy_of(cluster: Cluster) -> Path:
+    """Of what lies on its disk; it is down."""
+    copy = cluster.data.with_name(f"backup-{time.monotonic_ns()}")
+    subprocess.run(["cp", "-a", cluster.data, copy], check=True)
+    return copy
+
+
+def put_back(cluster: Cluster, backup: Path) -> None:
+    """It is all that lies there; the server is down."""
+    shutil.rmtree(cluster.data)
+    backup.rename(cluster.data)
+
+
 def wait_for(what: str, done: Callable[[], bool], seconds: float) -> None:
     """Raises TimeoutError, saying what did not happen."""
     deadline = time.monotonic() + seconds
@@ -188,4 +216,4 @@ def wait_for(what: str, done: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.1)
 
 
-__all__ = ["HEALTHY", "Server", "World", "wait_for"]
+__all__ = ["HEALTHY", "Server", "World", "copy_of", "put_back", "wait_for"]

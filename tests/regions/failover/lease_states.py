@@ -1,10 +1,10 @@
 """Every state that a few proposers and three acceptors of one lease can get into, breadth first.
 
 A message is delivered at any later time, or never, in any order, also after its sender restarted;
-any answers beyond a majority's may get lost; time goes on between any two steps. The
-decisions are those of `regions.failover.proposing`, the acceptors the `Vote` that mirrors
-`lease.sql`. Times are kept as ticks from now, and acceptors without their names, so that states
-which differ in nothing else are one.
+any answers beyond a majority's may get lost; time goes on between any two steps. The decisions are
+those of `regions.failover.proposing`, the acceptors the `Vote` that `test_votes_alike.py` compares
+with `lease.sql` and with etcd. Times are kept as ticks from now, and acceptors without their names,
+so that states which differ in nothing else are one.
 """
 
 from __future__ import annotations
@@ -49,13 +49,15 @@ class Proposer(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """How often each of these may still happen; `tries` and `renewals` for each proposer."""
+    """How often each of these may still happen; `tries` and `renewals` for each proposer, `ticks`
+    of the clock (None: as many as there are)."""
 
     tries: tuple[int, ...]
     renewals: int = 0
     releases: int = 0
     restarts: int = 0
     restores: int = 0
+    ticks: int | None = None
 
 
 class State(NamedTuple):
@@ -110,7 +112,8 @@ def steps(state: State, rules: Rules) -> Iterator[State]:
     else could come of it. And where nobody can get or renew a lease any more, nothing can break."""
     if not any(map(_may_win, state.proposers, state.budget.tries, repeat(state.budget.renewals))):
         return
-    yield _tick(state, rules)
+    if state.budget.ticks != 0:
+        yield _tick(state, rules)
     for who, one in enumerate(state.proposers):
         yield from _acts(state, who, one, rules)
     for at, seat in enumerate(state.seats):
@@ -253,8 +256,11 @@ def _tick(state: State, rules: Rules) -> State:
         phase = "idle" if over else one.phase
         return one._replace(age=age, asked=asked, phase=phase, knows=one.knows and age is not None)
 
+    ticks = state.budget.ticks
+    budget = state.budget._replace(ticks=None if ticks is None else ticks - 1)
     seats = tuple(map(later, _instructed(state.seats, rules)))
-    return _sorted(state._replace(seats=seats, proposers=tuple(map(aged, state.proposers))))
+    proposers = tuple(map(aged, state.proposers))
+    return _sorted(state._replace(seats=seats, proposers=proposers, budget=budget))
 
 
 def _awaits(one: Proposer, message: Message) -> bool:

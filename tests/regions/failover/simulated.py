@@ -67,7 +67,8 @@ class Vote:
         return self.promised == ballot, self.said(cell, now)
 
     def accept(self, ballot: int, epoch: int, holder: str, expires: float) -> bool:
-        if self.promised > ballot:
+        """Nothing, where nothing was ever promised."""
+        if not 0 < self.promised <= ballot:
             return False
         self.promised, self.epoch, self.holder, self.expires = ballot, epoch, holder, expires
         self.successor, self.reserved_until = None, float("-inf")
@@ -76,4 +77,5 @@ class Vote:
     def release(self, holder: str, epoch: int, successor: str | None, until: float) -> None:
         if (self.holder, self.epoch) == (holder, epoch):
             self.expires = float("-inf")
-            self.successor, self.reserved_until = successor, until
+            self.successor = successor
+            self.reserved_until = until if successor else float("-inf")

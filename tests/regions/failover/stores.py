@@ -25,9 +25,11 @@ Closing = list[Callable[[], Awaitable[None]]]
 
 @dataclass
 class Store:
-    """`ways(proposer, ttl, closing)`: one proposer's to the acceptors."""
+    """`ways(proposer, ttl, closing)`: one proposer's to the acceptors. `database`: where each
+    region's PostgreSQL keeps its votes, if they are the acceptors."""
 
     ways: Callable[[str, float, Closing], Mapping[str, Acceptor]]
+    database: str = ""
 
     def run(self, test: Callable[..., Coroutine[Any, Any, None]], ttl: float) -> None:
         """The test, with the proposers of regions `a` and `b`."""
@@ -97,5 +99,5 @@ def in_postgres(deployment: Deployment) -> Iterator[Store]:
             found[name] = PostgresAcceptor(look, vote)
         return found
 
-    yield Store(ways)
+    yield Store(ways, spec.database)
     cells.drop_databases(deployment, spec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 from dataclasses import replace
@@ -14,7 +13,7 @@ from regions.deployment import ADMIN_ROLE, Deployment, Endpoint
 from testkit.grounds import grounds
 from testkit.ports import free_port_base
 from testkit.servers import start_cluster
-from tests.faults.world import Server
+from tests.faults.world import Server, copy_of, put_back
 from tests.regions.replication.club import DE
 
 
@@ -43,15 +42,13 @@ class Restorable:
 
     def back_up(self) -> Path:
         self.server.stop(signal.SIGINT)
-        copy = self.cluster.data.with_name("backup")
-        subprocess.run(["cp", "-a", self.cluster.data, copy], check=True)
+        copy = copy_of(self.cluster)
         self.start()
         return copy
 
     def restore(self, backup: Path) -> None:
         self.server.kill()
-        shutil.rmtree(self.cluster.data)
-        backup.rename(self.cluster.data)
+        put_back(self.cluster, backup)
         self.start()
 
 

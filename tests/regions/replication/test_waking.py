@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import psycopg
@@ -63,6 +64,19 @@ def test_one_that_has_much_to_do_is_not_called_until_it_listens_again(
     rest(mesh, waker, rows=0)
     send(mesh, US, 3)
     assert first_call(witness) == mesh.node(US)
+
+
+def test_one_for_which_many_have_gathered_meanwhile_goes_on_at_once(
+    mesh: Mesh, waker: Waker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regions.replication.waking.GATHER_SECONDS", 3600)
+
+    async def turns() -> None:
+        async with asyncio.timeout(60):
+            await waker.rest(rows=MANY, busy=False)
+            await waker.rest(rows=MANY, busy=False)
+
+    mesh.loop.run_until_complete(turns())
 
 
 def test_one_that_has_little_to_do_is_called(mesh: Mesh, waker: Waker, witness: Witness) -> None:
