@@ -10,3 +10,9 @@ from tenants.models import AuditEntry
 def record(verb: str, subject: str, *, actor: str, using: str, **detail: Any) -> None:
     """`subject` is a tenant's or cell's name; `detail` holds no personal data."""
     AuditEntry.objects.using(using).create(actor=actor, verb=verb, subject=subject, detail=detail)
+
+
+def last(verb: str, subject: str, *, using: str) -> str:
+    """Who did that last, and when: how a sentence begins."""
+    entry = AuditEntry.objects.using(using).filter(verb=verb, subject=subject).first()
+    return f"{entry.actor} ({entry.at:%H:%M:%S} UTC)" if entry else "Somebody else"

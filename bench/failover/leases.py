@@ -13,7 +13,6 @@ import time
 from collections.abc import Awaitable
 from datetime import datetime
 from pathlib import Path
-from uuid import UUID
 
 import psutil
 from django.db import connections
@@ -75,12 +74,13 @@ class Place:
         return None
 
     async def hand_over(self, held: Held, target: str, renew: Renew, *, forced: bool) -> None: ...
-    async def settle(self, identity: UUID, outcome: str) -> None: ...
+    async def begin(self, request: Request) -> bool: ...
+    async def settle(self, request: Request, outcome: str) -> None: ...
     async def event(self, cell: str, decision: Decision, epoch: int | None = None) -> None: ...
 
-    async def requests(self) -> dict[str, Request]:
+    async def requests(self) -> list[Request]:
         await self._clock.fetch("SELECT id FROM lease.request WHERE outcome IS NULL")
-        return {}
+        return []
 
     def say(self, about: str, sentence: str) -> bool:
         return False

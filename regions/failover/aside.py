@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC
 from typing import Any, TypeVar
 
 import psycopg
@@ -25,6 +26,7 @@ ON CONFLICT (region) DO UPDATE
     SET aside = EXCLUDED.aside, at = EXCLUDED.at, by = EXCLUDED.by
     WHERE aside.at < EXCLUDED.at
 """
+_WHO = "SELECT at, by FROM lease.aside WHERE region = %s"
 _HEAR = "SELECT region, extract(epoch FROM at)::float8, aside FROM lease.aside"
 
 
@@ -60,6 +62,23 @@ def aside_now(deployment: Deployment) -> frozenset[str]:
     return standing_aside(words)
 
 
+def worked_on(region: str) -> str:
+    return f"{region} is being worked on: `region maintenance {region} --end` first."
+
+
+def last_word(deployment: Deployment, region: str) -> str:
+    """Who spoke last of whether it stands aside, and when, as far as that is kept."""
+    if deployment.lease_store.etcd:
+        return "somebody"
+    words = [
+        word
+        for connection in _acceptors(deployment)
+        for word in connection.execute(_WHO, (region,)).fetchall()
+    ]
+    at, by = max(words, default=(None, "somebody"))
+    return f"{by} at {at.astimezone(UTC):%H:%M:%S} UTC" if at else by
+
+
 async def _in_etcd(
     deployment: Deployment, work: Callable[[EtcdAcceptor], Coroutine[Any, Any, T]]
 ) -> T:
@@ -70,7 +89,7 @@ async def _in_etcd(
         await etcd.close()
 
 
-def _acceptors(deployment: Deployment) -> Iterator[psycopg.Connection[tuple[str, float, bool]]]:
+def _acceptors(deployment: Deployment) -> Iterator[psycopg.Connection[Any]]:
     """A connection to each region's that answers."""
     for region in deployment.regions:
         dsn = deployment.dsn(region, CONTROL_DATABASE, AGENT_ROLE)

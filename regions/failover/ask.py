@@ -6,20 +6,30 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 
 from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
 from regions.errors import SwitchoverFailed
+from regions.failover.handover import RESERVED_SECONDS
 from regions.failover.plan import writer_of
-from regions.topology import CellSpec
+from regions.failover.wishes import OVERTAKEN
+from regions.topology import CellSpec, read_leases
 
 ASK_SECONDS = 12.0
 LOOK_SECONDS = 0.02
 MAP_SECONDS = 0.5
 FAILURE_SECONDS = 5.0
-_LEAVE = "INSERT INTO lease.request (id, cell, target, kind, forced) VALUES (%s, %s, %s, %s, %s)"
+_LEAVE = """
+INSERT INTO lease.request (id, cell, target, kind, forced, by) VALUES (%s, %s, %s, %s, %s, %s)
+"""
+# What an agent has begun it ends, soon.
+_TAKE_BACK = """
+UPDATE lease.request SET outcome = 'taken back'
+ WHERE id = ANY (%s) AND outcome IS NULL AND (begun IS NULL OR %s) RETURNING id
+"""
 _OUTCOMES = "SELECT id, outcome FROM lease.request WHERE id = ANY (%s) AND outcome <> ''"
 # Agents heed none that is older.
 _ASKED = """
@@ -54,7 +64,17 @@ class _Agent:
                 self._looked = time.monotonic()
             return self._outcomes[identity]
 
+    def take_back(self, identity: uuid.UUID, *, begun: bool) -> bool:
+        """Whether it won't be done any more; `begun`: although it was begun."""
+        with self._lock:
+            return self._execute(_TAKE_BACK, ([identity], begun)).fetchone() is not None
+
     def close(self) -> None:
+        """What nobody waits for any more is not to be done."""
+        left = [one for one, outcome in self._outcomes.items() if outcome is None]
+        with suppress(psycopg.OperationalError):
+            if left:
+                self._execute(_TAKE_BACK, (left, False))
         if self._connection is not None:
             self._connection.close()
 
@@ -80,8 +100,9 @@ class _Agent:
 class Asking:
     """One operation's requests, of however many cells: one connection a region."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, *, by: str) -> None:
         self.deployment = deployment
+        self._by = by
         self._agents = {
             name: _Agent(deployment.dsn(name, CONTROL_DATABASE, AGENT_ROLE))
             for name in deployment.regions
@@ -110,9 +131,9 @@ class Asking:
         if outcome == "done":
             tell(f"{source} has fenced itself, drained and let go")
             return True
-        if not forced:
+        if not forced or (outcome or "").startswith(OVERTAKEN):
             raise SwitchoverFailed(
-                f"{outcome or f'{source} did not answer.'} {source} goes on writing."
+                outcome or f"{source} did not answer in time, and was asked no more."
             )
         return False
 
@@ -120,26 +141,36 @@ class Asking:
         self, spec: CellSpec, region: str, target: str, kind: str, *, forced: bool
     ) -> str | None:
         """Leave a request with `region`'s agent; for a hand-over, wait for its outcome. It is done,
-        too, when somebody else's has brought the cell there: agents heed the newest of a cell."""
+        too, when somebody else's has brought the cell there: agents heed the newest of a cell. What
+        is not done in time is taken back: whoever is told that it failed can go by that."""
         identity = uuid.uuid4()
         agent = self._agents[region]
-        agent.leave(identity, spec.name, target, kind, forced)
+        agent.leave(identity, spec.name, target, kind, forced, self._by)
         look = time.monotonic() + MAP_SECONDS
-        deadline = time.monotonic() + (ASK_SECONDS if kind == "hand_over" else 0)
-        while time.monotonic() < deadline:
-            if outcome := agent.outcome(identity):
-                return outcome
-            if time.monotonic() > look:
-                if writer_of(self.deployment, spec) == target:
-                    return "done"
-                look = time.monotonic() + MAP_SECONDS
-            time.sleep(LOOK_SECONDS)
-        return None
+        if kind == "take":
+            return None
+        for begun in (False, True):
+            deadline = time.monotonic() + ASK_SECONDS
+            while time.monotonic() < deadline:
+                if outcome := agent.outcome(identity):
+                    return outcome
+                if time.monotonic() > look:
+                    if writer_of(self.deployment, spec) == target:
+                        return "done"
+                    look = time.monotonic() + MAP_SECONDS
+                time.sleep(LOOK_SECONDS)
+            if agent.take_back(identity, begun=begun):
+                return None
+        return agent.outcome(identity)
 
 
 def asked_now(deployment: Deployment) -> list[str]:
     """What operators have asked agents for and is not done, as those regions know that answer."""
-    found = []
+    return [f"{cell} is to be written by {target}" for cell, target in _asked(deployment)]
+
+
+def _asked(deployment: Deployment) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
     for region in deployment.regions:
         try:
             with psycopg.connect(
@@ -148,7 +179,20 @@ def asked_now(deployment: Deployment) -> list[str]:
                 found += connection.execute(_ASKED).fetchall()
         except psycopg.Error:
             continue
-    return [f"{cell} is to be written by {target}" for cell, target in found]
+    return found
+
+
+def await_arrivals(deployment: Deployment, region: str) -> None:
+    """Return when nothing that was asked for before is under way to `region`."""
+    while coming := [cell for cell, target in _asked(deployment) if target == region]:
+        deadline = time.monotonic() + RESERVED_SECONDS
+        while time.monotonic() < deadline and set(coming) - _written_in(deployment, region):
+            time.sleep(MAP_SECONDS)
+
+
+def _written_in(deployment: Deployment, region: str) -> set[str]:
+    leases = read_leases(deployment.map_dirs)
+    return {name for name, lease in leases.items() if lease.writer == region}
 
 
 def may_write(deployment: Deployment, spec: CellSpec, region: str) -> bool:

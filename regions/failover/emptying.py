@@ -10,7 +10,8 @@ from typing import Any
 
 from regions.deployment import Deployment
 from regions.failover import operations
-from regions.failover.aside import aside_now, stand_aside
+from regions.failover.aside import aside_now, last_word, stand_aside
+from regions.failover.ask import await_arrivals
 from regions.failover.draining import plan_evacuation, plan_failback
 from regions.failover.operations import Progress
 from regions.failover.plan import Plan, answers
@@ -52,11 +53,33 @@ def empty(
     """Switch over every cell that `region` writes, `step` at a time; RPO 0. With `aside` it takes
     no lease, from before the first switchover on, that another region can have."""
     deployment.region(region)
-    if aside:
-        stand_aside(deployment, region, True, by=actor)
-        progress(f"{region} takes no lease that another region can have")
+    how: dict[str, Any] = {"step": step, "actor": actor, "progress": progress}
+    if not aside:
+        plans = evacuation(deployment, topology, region)
+        return operations.evacuate(deployment, plans, region, **how)
+    stand_aside(deployment, region, True, by=actor)
+    progress(f"{region} takes no lease that another region can have")
+    return _empty_aside(deployment, topology, region, **how)
+
+
+def _empty_aside(
+    deployment: Deployment, topology: Topology, region: str, **how: Any
+) -> dict[str, Any]:
+    """Also of what was on its way there when it stood aside. It is said if it does so no more."""
+    documents = []
     plans = evacuation(deployment, topology, region)
-    return operations.evacuate(deployment, plans, region, step=step, actor=actor, progress=progress)
+    while True:
+        documents.append(operations.evacuate(deployment, plans, region, **how))
+        await_arrivals(deployment, region)
+        plans = evacuation(deployment, topology, region)
+        if documents[-1]["refusal"] or not any(plan.target for plan in plans):
+            break
+    document = operations.together(region, documents)
+    document["aside"] = region in aside_now(deployment)
+    if not document["aside"]:
+        who = last_word(deployment, region)
+        document["refusal"] = f"{region} stands aside no more: {who} has ended its maintenance."
+    return document
 
 
 def bring_home(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import psycopg
@@ -13,6 +14,14 @@ from regions.failover.decide import Action, Decision
 from regions.failover.link import Link, Unreachable
 
 log = logging.getLogger("meridian.agent")
+
+_BEGIN = """
+UPDATE lease.request SET begun = clock_timestamp() WHERE id = %s AND outcome IS NULL RETURNING id
+"""
+_SETTLE = """
+UPDATE lease.request SET outcome = %s
+ WHERE outcome IS NULL AND cell = %s AND target = %s AND kind = %s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,13 @@ class Request:
     target: str
     kind: str
     forced: bool
+    by: str
+    at: datetime
+
+    @property
+    def wish(self) -> tuple[str, str, str]:
+        """The same of all who want the same."""
+        return self.cell, self.target, self.kind
 
 
 class Journal:
@@ -34,22 +50,21 @@ class Journal:
         self._region = region
         self._said: dict[str, str] = {}
 
-    async def requests(self) -> dict[str, Request]:
-        """The newest open request of each cell; old ones are nobody's wish any more."""
+    async def requests(self) -> list[Request]:
+        """The open ones, the newest last; old ones are nobody's wish any more."""
         rows = await self._control.fetch(
-            "SELECT id, cell, target, kind, forced FROM lease.request WHERE outcome IS NULL"
-            " AND at > clock_timestamp() - interval '30 s' ORDER BY at"
+            "SELECT id, cell, target, kind, forced, by, at FROM lease.request"
+            " WHERE outcome IS NULL AND at > clock_timestamp() - interval '30 s' ORDER BY at, id"
         )
-        return {row[1]: Request(*row) for row in rows}
+        return [Request(*row) for row in rows]
 
-    async def settle(self, identity: UUID, outcome: str) -> None:
-        """Tell the operator who asked how it ended."""
-        await self.attempt(
-            "request",
-            self._control.fetch(
-                "UPDATE lease.request SET outcome = %s WHERE id = %s", (outcome, identity)
-            ),
-        )
+    async def begin(self, request: Request) -> bool:
+        """From now on it can't be taken back. False: it was. Raises Unreachable."""
+        return bool(await self._control.fetch(_BEGIN, (request.id,)))
+
+    async def settle(self, request: Request, outcome: str) -> None:
+        """Tell everybody who asked for the same, and has not been told, how it ended."""
+        await self.attempt("request", self._control.fetch(_SETTLE, (outcome, *request.wish)))
 
     async def event(self, cell: str, decision: Decision, epoch: int | None = None) -> None:
         """Log a decision, and keep it where the console finds it."""

@@ -26,6 +26,7 @@ from regions.failover.resting import Rests
 from regions.failover.rounds import Rounds
 from regions.failover.surroundings import Log, Surroundings
 from regions.failover.turns import Turns, utc_now
+from regions.failover.wishes import Wishes
 from regions.topology import CellSpec, WritePolicy
 
 TICK_SECONDS = 0.2
@@ -61,6 +62,7 @@ class Leader:
         self._clock = clock
         self._wall = wall
         self._turns = Turns(journal.say, wall)
+        self._wishes = Wishes(region, journal)
         self._trip = 0.0
         self._views: Mapping[str, View] = {}
         self._held_then: set[str] = set()
@@ -133,11 +135,13 @@ class Leader:
         """One turn: look at every leased cell, decide, act."""
         leased = list(self._around.leased())
         await self._let_go({spec.name for spec in leased})
-        requests = await self._journal.requests()
+        requests = await self._wishes.look()
         asked = self._clock()
         views = await self._leases.observe([spec.name for spec in leased])
         self._trip = self._clock() - asked
         self._drop_ended()
+        if requests:
+            self._spawn(self._wishes.refuse(views, set(self.held), set(self._handing_over)))
         if views is not self._views or self.held.keys() != self._held_then:
             self._remember(views)
         acquire: list[CellSpec] = []
@@ -200,11 +204,11 @@ class Leader:
                     self._gained[name] = (spec.timetable, self._wall())
                 self._map.writes(name, self._region, won[name].epoch)
                 # Who was asked for by name takes over whatever others have.
-                chosen = name in requests or views[name].successor == self._region
+                taken = self._wishes.to_take(requests.get(name))
+                chosen = taken is not None or views[name].successor == self._region
                 before = None if chosen else self._promotions.before(name, views[name].last)
                 self._spawn(self._promote(name, won[name], before))
-                if name in requests:
-                    await self._journal.settle(requests[name].id, "done")
+                await self._wishes.end(taken, "done")
             else:
                 self._rests.failed(name, now - asked)
 
@@ -235,18 +239,19 @@ class Leader:
             return
         self._handing_over.add(name)
         try:
+            if request is not None and not await self._wishes.begin(request):
+                return
             forced = request is not None and request.forced
             await self._around.hand_over(held, target, renew, forced=forced)
             self._rests.hand_over(name, self._trip)
             self.held.pop(name, None)
             outcome = "done"
-        except RegionsError as error:
-            outcome = str(error)
+        except (RegionsError, psycopg.Error) as error:
+            outcome = f"{error} {self._region} goes on writing."
             self._patient_until[name] = self._clock() + PATIENCE_SECONDS
         finally:
             self._handing_over.discard(name)
-        if request is not None:
-            await self._journal.settle(request.id, outcome)
+        await self._wishes.end(request, outcome)
         await self._journal.event(name, Decision(Action.HAND_OVER, f"To {target}: {outcome}"))
 
     def _writable(self, cell: str) -> bool:
@@ -284,8 +289,8 @@ class Leader:
             reached=self._around.reached,
             shaky=shaky,
             patient=now < self._patient_until.get(name, now),
-            hand_over_to=asked.target if asked and asked.kind == "hand_over" else None,
-            asked_to_take=bool(asked and asked.kind == "take" and asked.target == self._region),
+            hand_over_to=self._wishes.to_hand_over(asked, view),
+            asked_to_take=self._wishes.to_take(asked) is not None,
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -24,6 +24,7 @@ from regions.failover.plan import (
     writer_of,
 )
 from regions.failover.probes import Probes
+from regions.failover.wishes import OVERTAKEN
 from regions.replication.status import cell_status
 from regions.topology import CellSpec, Topology
 
@@ -77,7 +78,7 @@ def switchover(
     plan = plan_switchover(deployment, topology, cell, to)
     if plan.source == to:
         return _document(plan.spec, to, to, 0.0, 0, 0.0, [plan.reason])
-    with closing(Asking(deployment)) as asking:
+    with closing(Asking(deployment, by=actor)) as asking:
         return _move(asking, plan, forced=False, actor=actor, progress=progress)
 
 
@@ -93,12 +94,18 @@ def evacuate(
     """Switch over what `region` writes, as planned, `step` cells at a time; RPO 0. What could not
     be moved is in the document, with the reason."""
 
-    with closing(Asking(deployment)) as asking:
+    with closing(Asking(deployment, by=actor)) as asking:
 
         def move(plan: Plan) -> dict[str, Any]:
             return _move(asking, plan, forced=False, actor=actor, progress=progress)
 
         return _drained(region, plans, carry_out(plans, move, step=step))
+
+
+def together(region: str, documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of several evacuations after each other: all that moved, and what the last one left."""
+    moved = [cell for document in documents for cell in document["cells"]]
+    return {**documents[-1], **_summary(region, moved)}
 
 
 def failback_all(
@@ -113,7 +120,7 @@ def failback_all(
 ) -> dict[str, Any]:
     """Switch over to `region` what has its home there, each once it has caught up."""
 
-    with closing(Asking(deployment)) as asking:
+    with closing(Asking(deployment, by=actor)) as asking:
 
         def move(plan: Plan) -> dict[str, Any]:
             await_converged(deployment, plan.spec, region, patience, progress)
@@ -181,7 +188,10 @@ def _move_all(
     if not possible:
         return []
     workers = min(AT_ONCE, len(possible))
-    with closing(Asking(deployment)) as asking, ThreadPoolExecutor(max_workers=workers) as pool:
+    with (
+        closing(Asking(deployment, by=actor)) as asking,
+        ThreadPoolExecutor(max_workers=workers) as pool,
+    ):
         return list(
             pool.map(
                 lambda plan: _move(asking, plan, forced=forced, actor=actor, progress=progress),
@@ -217,6 +227,9 @@ def _move(
         time.sleep(SETTLE_SECONDS)
     first = probes.first_from(target, after=started)
     if first is None:
+        writer = writer_of(deployment, spec)
+        if writer not in (source, target, None):
+            raise SwitchoverFailed(f"{OVERTAKEN}{writer} writes {spec.name} now.")
         raise SwitchoverFailed(
             f"{target} writes {spec.name}, but no write through the edge was acknowledged yet."
             if may_write(deployment, spec, target)

@@ -11,7 +11,7 @@ import psycopg
 
 from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
 from regions.errors import NoWriter, ResidencyDenied, SwitchoverFailed
-from regions.failover.aside import aside_now
+from regions.failover.aside import aside_now, worked_on
 from regions.topology import CellSpec, Lease, Topology, read_leases
 
 
@@ -90,6 +90,8 @@ def plan_switchover(deployment: Deployment, topology: Topology, cell: str, to: s
         raise unlawful(spec, to)
     if not spec.policy.leased:
         raise SwitchoverFailed(f"{cell} is {spec.policy}: every region writes it.")
+    if to in aside_now(deployment):
+        raise SwitchoverFailed(worked_on(to))
     source = writer_of(deployment, spec)
     if source is None:
         raise NoWriter(f"{cell} has no writer now: use `region failover`, or wait for one.")

@@ -60,8 +60,9 @@ def set_policy(
         if cell.state != Cell.State.READY:
             raise InvalidRequest(f"Cell {name!r} is not ready yet.")
         if (cell.policy, cell.timetable) != (before.policy.value, before.timetable):
+            who = audit.last("set_policy", name, using=using)
             raise InvalidRequest(
-                f"Somebody else has just made {name} {cell.policy}: look at it, and repeat the "
+                f"{who} has just made {name} {cell.policy}: look at it, and repeat the "
                 "command if you still want yours."
             )
         if (cell.policy, cell.timetable) != (wanted.value, hours):
@@ -130,7 +131,8 @@ def _await_in_force(spec: CellSpec, using: str) -> None:
     while (pending := _pending(spec)) is not None:
         now = find_cell(spec.name, using=using)
         if (now.policy, now.timetable) != (spec.policy.value, spec.timetable):
-            raise PolicyPending(f"Somebody else has made {spec.name} {now.policy} since.")
+            who = audit.last("set_policy", spec.name, using=using)
+            raise PolicyPending(f"{who} has made {spec.name} {now.policy} since.")
         if time.monotonic() > deadline:
             raise PolicyPending(
                 f"{spec.name} is {spec.policy} now, but {pending} after {IN_FORCE_SECONDS:g} s: "

@@ -51,7 +51,7 @@ def registry(control_cell: Deployment, settings) -> Iterator[Deployment]:
     Domain.objects.create(host="console-acme.localhost", tenant=acme)
     yield control_cell
     slugs = ["console-acme"]
-    AuditEntry.objects.filter(subject__in=slugs).delete()
+    AuditEntry.objects.filter(subject__in=[*slugs, "console-eu"]).delete()
     Domain.objects.filter(tenant__slug__in=slugs).delete()
     Tenant.objects.filter(slug__in=slugs).delete()
     Replica.objects.filter(cell_id="console-eu").delete()

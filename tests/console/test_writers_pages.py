@@ -18,6 +18,7 @@ from regions.deployment import Deployment
 from regions.failover.preview_policy import preview_policy
 from regions.models import Cell
 from regions.topology import CellSpec, TenancyMode, WritePolicy
+from tenants import audit
 from tenants.databases import control_writer_alias
 from tenants.errors import InvalidRequest
 from tenants.lifecycle.set_policy import set_policy
@@ -126,7 +127,8 @@ def test_a_change_of_policy_that_another_operators_overtakes_is_refused(
             until(somebody_waits)
             cell.policy = "active_active"
             cell.save(using=using)
-        with pytest.raises(InvalidRequest, match="Somebody else has just made console-eu"):
+            audit.record("set_policy", "console-eu", actor="bob", using=using)
+        with pytest.raises(InvalidRequest, match=r"bob \(.+ UTC\) has just made console-eu"):
             mine.result()
     assert Cell.objects.get(name="console-eu").policy == "active_active"
 

@@ -11,11 +11,16 @@ from typing import Any
 
 import pytest
 
-from infra.fleet.state import REPOSITORY
+from infra.fleet.state import REPOSITORY, saved_plan
+from regions.deployment import load
+from regions.drills.report import both_open
+from regions.drills.watch import Watch
+from regions.topology import read_topology
 from tests.fleet.conftest import Fleet
 from tests.fleet.test_story import eventually, post
 
 PATIENCE = 60.0
+HOME, AWAY = "eu-west", "eu-central"
 SUN = "eu-west 08:00 UTC, eu-central 20:00 UTC"
 
 
@@ -83,12 +88,9 @@ def test_two_policies_at_once_come_to_one_of_them(fleet: Fleet, tenant: dict[str
     assert show(fleet, tenant)["policy"] in ("active_active", "follow_the_sun")
 
 
-def test_a_change_of_policy_that_is_killed_is_finished_by_the_agents(
-    fleet: Fleet, tenant: dict[str, Any]
-) -> None:
-    words = ["manage.py", "cell", "policy", tenant["cell"], "--to", "active_passive"]
+def killed_once_it_says(fleet: Fleet, what: str, *words: str) -> None:
     process = subprocess.Popen(
-        [sys.executable, *words],
+        [sys.executable, "manage.py", *words],
         cwd=REPOSITORY,
         env=fleet.environment,
         stdout=subprocess.DEVNULL,
@@ -98,9 +100,82 @@ def test_a_change_of_policy_that_is_killed_is_finished_by_the_agents(
     with process:
         assert process.stderr
         for line in process.stderr:
-            if "→" in line:  # within its transaction, or just after it
+            if what in line:
                 process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
+
+
+def test_a_change_of_policy_that_is_killed_is_finished_by_the_agents(
+    fleet: Fleet, tenant: dict[str, Any]
+) -> None:
+    words = ("cell", "policy", tenant["cell"], "--to", "active_passive")
+    killed_once_it_says(fleet, "→", *words)  # within its transaction, or just after it
     is_whole(fleet, tenant)
-    assert fleet.json(*words[1:])["policy"] == "active_passive"
+    assert fleet.json(*words)["policy"] == "active_passive"
     is_whole(fleet, tenant)
+
+
+KNOWN = ("Somebody else", "is being worked on", "has ended its maintenance")
+# `console`: what its button does, with a verb, a subject and arguments.
+AT_ONCE = [
+    (
+        ("region", "switchover", "control", "--to", AWAY),
+        ("console", "switchover", "control", '{"cell": "control", "to": "us-east"}'),
+    ),
+    (("region", "drain", HOME, "--step", "1"), ("region", "failover", HOME)),
+    (("region", "evacuate", HOME), ("region", "failback", "--region", HOME)),
+    (
+        ("console", "evacuate", HOME, '{"region": "eu-west", "step": 10, "aside": true}'),
+        ("region", "failback", "--region", HOME),
+    ),
+    (("region", "maintenance", HOME), ("region", "maintenance", HOME, "--end")),
+]
+
+
+def press(fleet: Fleet, words: tuple[str, ...]) -> str:
+    """Why it was not done; empty: it was."""
+    if words[0] != "console":
+        done = fleet.manage(*words, "--json", check=False)
+        return done.stderr if done.returncode else ""
+    done = fleet.python("-m", "tests.fleet.pressed", *words[1:])
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["error"])
+
+
+def movable(fleet: Fleet) -> list[str]:
+    """Cells that HOME writes and another region could."""
+    planned = fleet.json("region", "evacuate", HOME, "--dry-run")["cells"]
+    return [one["cell"] for one in planned if one["to"]]
+
+
+@pytest.mark.parametrize("wishes", AT_ONCE, ids=lambda wishes: " / ".join(w[1] for w in wishes))
+def test_whatever_two_operators_want_at_once_each_cell_has_one_writer_and_both_are_told(
+    fleet: Fleet, tenant: dict[str, Any], wishes: tuple[tuple[str, ...], ...]
+) -> None:
+    place = load(saved_plan(fleet.folder).state / "deployment.json")
+    cells = read_topology(place.map_dirs, place.regions).cells.values()
+    leased = [spec for spec in cells if spec.policy.leased]
+    with Watch(place, leased, lambda _: None) as watch, ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(lambda words: press(fleet, words), wishes))
+        is_whole(fleet, tenant)
+    assert [both for gates in watch.gates.values() if (both := both_open(gates))] == []
+    for why in ended:
+        assert not why or any(words in why for words in KNOWN), why
+    if wishes[0][0] == "console" and not ended[0]:
+        assert movable(fleet) == [], "it stands aside, and nobody has brought it anything"
+    # Whatever is left half done, pressing again completes it.
+    assert press(fleet, wishes[0]) == ""
+    fleet.manage("region", "maintenance", HOME, "--end")
+    fleet.json("region", "failback", "--region", HOME)
+
+
+def test_an_operation_that_is_killed_in_the_middle_is_completed_by_pressing_again(
+    fleet: Fleet, tenant: dict[str, Any]
+) -> None:
+    words = ("region", "maintenance", HOME, "--step", "1")
+    killed_once_it_says(fleet, "asks for", *words)
+    assert fleet.json(*words)["failed"] == []
+    assert movable(fleet) == []
+    is_whole(fleet, tenant)
+    fleet.manage("region", "maintenance", HOME, "--end")
+    fleet.json("region", "failback", "--region", HOME)

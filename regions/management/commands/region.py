@@ -121,7 +121,7 @@ class Command(VerbCommand):
 
     def do_maintenance(self, region: str, dry_run: bool, step: int, end: bool) -> dict[str, Any]:
         if not end:
-            return {**self._emptied(region, dry_run, step, aside=True), "aside": True}
+            return {"aside": True, **self._emptied(region, dry_run, step, aside=True)}
         where, topology = world()
         if not dry_run:
             stand_aside(where, region, False, by=operator())

@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS lease.request (
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     outcome text
 );
+ALTER TABLE lease.request
+    ADD COLUMN IF NOT EXISTS by text NOT NULL DEFAULT '',
+    ADD COLUMN IF NOT EXISTS begun timestamptz;     -- since then nobody can take it back
 CREATE TABLE IF NOT EXISTS lease.event (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),

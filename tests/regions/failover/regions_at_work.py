@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from regions.failover.acceptors import Accepted
 from regions.failover.decide import Decision
@@ -49,7 +49,8 @@ class World:
     hidden: set[str] = field(default_factory=set)
     backlog: dict[str, float] = field(default_factory=dict)
     received: dict[str, int] = field(default_factory=dict)
-    asked: Request | None = None  # of region a's agent
+    asked: list[Request] = field(default_factory=list)  # of region a's agent
+    told: dict[UUID, str] = field(default_factory=dict)  # how each ended
     busy: float = 0.0  # so old is what an agent has seen when it decides by it
     etcd: Store | None = None  # grants the leases instead of the regions, if there is one
     votes: dict[str, Vote] = field(default_factory=lambda: {name: Vote() for name in REGIONS})
@@ -196,13 +197,17 @@ class Place:
     def writes(self) -> bool:
         return self.name not in self.world.dead and self.gate[1] > MONDAY + timedelta(seconds=now())
 
-    async def requests(self) -> dict[str, Request]:
+    async def requests(self) -> list[Request]:
         await self.world.travel(self.name, self.name)
-        asked = self.world.asked if self.name == REGIONS[0] else None
-        return {asked.cell: asked} if asked else {}
+        return list(self.world.asked) if self.name == REGIONS[0] else []
 
-    async def settle(self, identity: UUID, outcome: str) -> None:
-        self.world.asked = None
+    async def begin(self, request: Request) -> bool:
+        return request in self.world.asked
+
+    async def settle(self, request: Request, outcome: str) -> None:
+        for one in [one for one in self.world.asked if one.wish == request.wish]:
+            self.world.asked.remove(one)
+            self.world.told[one.id] = outcome
 
     # -- what is said is not of interest --
 
@@ -213,6 +218,10 @@ class Place:
 
     async def attempt(self, about: str, call: Awaitable[object]) -> None:
         await call
+
+
+def wish(target: str, kind: str = "hand_over", *, by: str = "ann") -> Request:
+    return Request(uuid4(), CELL.name, target, kind, forced=False, by=by, at=MONDAY)
 
 
 def now() -> float:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import random
 from itertools import groupby
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regions.failover.journal import Request
 from regions.topology import CellSpec, TenancyMode, WritePolicy
-from tests.regions.failover.regions_at_work import REGIONS, STEP, TTL, World, watch
+from tests.regions.failover.regions_at_work import REGIONS, STEP, TTL, World, watch, wish
 
 
 def nothing(_: float) -> None:
@@ -105,11 +103,11 @@ def test_a_region_that_has_handed_a_cell_over_does_not_take_it_from_under_its_su
 ) -> None:
     """What it was looking at meanwhile is older than that."""
     world.busy = 0.5
-    asked = [Request(uuid4(), "control", "b", "hand_over", forced=False)]
+    asked = [wish("b")]
 
     def ask(at: float) -> None:
         if at >= 15.0 and asked:
-            world.asked = asked.pop()
+            world.asked.append(asked.pop())
 
     seen = watch(world, folder, 40.0, ask)
     assert seen.most == 1
