@@ -24,12 +24,39 @@ KEYS = (
     "fabric.capture_cost_beside_peer.bulk",
     "fabric.capture_cost_beside_peer.bulk_update",
     "fabric.capture_cost_beside_peer.single",
+    "fabric.capture_floor.bulk",
+    "fabric.capture_floor.bulk_stamped",
+    "fabric.capture_floor.single",
     "fabric.lag_ms.p50",
     "fabric.lag_ms.p99",
 )
 Connection = psycopg.Connection[Any]
 
 RATE = 500  # transactions a second
+
+# The least that a trigger can do to keep a statement's rows: it writes their text once. Nobody asks
+# whether this may be written, and no entry says whose rows it has, or of what. Of the two tables
+# one has what is stored of a row's writing, in the cheapest way.
+LEAST = """
+SELECT set_config('fabric.stamp', '55000000000000000', false);
+CREATE TABLE IF NOT EXISTS least (LIKE ticket INCLUDING ALL);
+CREATE TABLE IF NOT EXISTS stamped (LIKE ticket INCLUDING ALL,
+    _born bigint NOT NULL DEFAULT current_setting('fabric.stamp')::bigint,
+    _stamp bigint NOT NULL DEFAULT current_setting('fabric.stamp')::bigint,
+    _fields jsonb, _base jsonb);
+CREATE TABLE IF NOT EXISTS kept (rows text[]);
+ALTER TABLE kept ALTER rows SET STORAGE EXTERNAL;
+CREATE OR REPLACE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO kept SELECT array_agg(row::text) FROM fresh AS row;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER keep AFTER INSERT ON least REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION keep();
+CREATE OR REPLACE TRIGGER keep AFTER INSERT ON stamped REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION keep();
+TRUNCATE least, stamped, kept
+"""
 
 
 def run(bench: Bench) -> None:
@@ -49,27 +76,23 @@ def run(bench: Bench) -> None:
                     " rows, from the first byte into the peer to the last row visible there; times"
                     " of its speed",
                 )
-        _capture_cost(bench, ours, native, 5_000 if bench.quick else 100_000)
+        many = 5_000 if bench.quick else 100_000
+        _capture_cost(bench, ours, native, many)
+        _capture_floor(bench, native, many)
         if bench.wants("fabric.lag_ms"):
             _lag(bench, ours, 3 if bench.quick else 20)
 
 
 def _capture_cost(bench: Bench, ours: Side, native: Side, rows: int) -> None:
-    insert = f"INSERT INTO ticket ({COLUMNS}) SELECT {ROW} FROM generate_series(1, %s) n"
-
     def bulk(writer: Connection) -> float:
-        return seconds_of(lambda: writer.execute(insert, (rows,)))
+        return _bulk(writer, rows)
 
     def bulk_update(writer: Connection) -> float:
-        writer.execute(insert, (rows,))
+        _bulk(writer, rows)
         return seconds_of(lambda: writer.execute("UPDATE ticket SET votes = votes + 1"))
 
     def single(writer: Connection) -> float:
-        def write() -> None:
-            for _ in range(max(rows // 100, 50)):
-                writer.execute(insert, (1,))
-
-        return seconds_of(write)
+        return _single(writer, rows)
 
     def alone(side: Side, work: Callable[[Connection], float]) -> float:
         side.empty()
@@ -102,6 +125,51 @@ def _capture_cost(bench: Bench, ours: Side, native: Side, rows: int) -> None:
                     lambda m=measure, w=work: m(native, w),
                 )
                 bench.record_ratio(key, pairs, target=aim, better="lower", against=against + where)
+
+
+def _capture_floor(bench: Bench, native: Side, rows: int) -> None:
+    """Both on the side that has nothing of the fabric, while nobody reads from it."""
+
+    def alone(work: Callable[[Connection, int, str], float], table: str) -> float:
+        native.empty()
+        with native.unlinked(), native.connect(WRITER) as writer:
+            writer.execute(LEAST)
+            return work(writer, rows, table)
+
+    many, one = f"one INSERT of {rows} rows", "single-row INSERTs, each durably committed,"
+    for variant, table, work, what in (
+        ("bulk", "least", _bulk, many),
+        ("bulk_stamped", "stamped", _bulk, many),
+        ("single", "least", _single, one),
+    ):
+        key = f"fabric.capture_floor.{variant}"
+        if bench.wants(key):
+            pairs = bench.paired(
+                PAIRS, lambda w=work, t=table: alone(w, t), lambda w=work: alone(w, "ticket")
+            )
+            bench.record_ratio(
+                key,
+                pairs,
+                target=None,
+                better="lower",
+                against=f"{what} without a trigger; with one that only writes the rows' text once",
+            )
+
+
+def _bulk(writer: Connection, rows: int, table: str = "ticket") -> float:
+    return seconds_of(lambda: writer.execute(_insert(table), (rows,)))
+
+
+def _single(writer: Connection, rows: int, table: str = "ticket") -> float:
+    def write() -> None:
+        for _ in range(max(rows // 100, 50)):
+            writer.execute(_insert(table), (1,))
+
+    return seconds_of(write)
+
+
+def _insert(table: str) -> bytes:
+    return f"INSERT INTO {table} ({COLUMNS}) SELECT {ROW} FROM generate_series(1, %s) n".encode()
 
 
 def _lag(bench: Bench, side: Side, seconds: int) -> None:
