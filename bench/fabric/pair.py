@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -60,6 +60,7 @@ class Side:
     inbox: str
     dsns: Mapping[str, str]  # by region
     administrators: Mapping[str, str] = field(default_factory=dict)
+    helpers: tuple[int, ...] = ()  # processes beside the servers' that are at work for it
 
     def connect(self, region: str) -> psycopg.Connection[Any]:
         return psycopg.connect(self.dsns[region], autocommit=True)
@@ -98,8 +99,11 @@ class Side:
                 raise RuntimeError(f"{self.database}: the peer did not get row {number}")
             time.sleep(0.002)
 
-    def seconds_to_catch_up(self, transactions: int, rows: int) -> float:
-        """From the first byte that gets into the peer until the last row is seen there."""
+    def seconds_to_catch_up(
+        self, transactions: int, rows: int, before: Callable[[], object] = lambda: None
+    ) -> float:
+        """From the first byte that gets into the peer until the last row is seen there. `before`
+        is called when all is written and nothing is there yet."""
         self.empty()
         base = new_ids()
         with self.connect(PEER) as peer:
@@ -112,6 +116,7 @@ class Side:
                     " FROM generate_series(1, 1) n"
                 )
                 time.sleep(0.3)
+                before()
             return seconds_of(lambda: self.await_row(peer, last))
 
     def empty(self) -> None:
@@ -197,7 +202,7 @@ def start() -> Iterator[tuple[Side, Side]]:
         stack.callback(applier.wait)
         stack.callback(applier.terminate)
         sides = (
-            _side(deployment, SPEC.database, "fabric.change", OWNER_ROLE),
+            _side(deployment, SPEC.database, "fabric.change", OWNER_ROLE, applier.pid),
             _side(deployment, NATIVE, "ticket", ADMIN_ROLE),
         )
         for side in sides:
@@ -207,12 +212,12 @@ def start() -> Iterator[tuple[Side, Side]]:
     shutil.rmtree(state, ignore_errors=True)
 
 
-def _side(deployment: Deployment, database: str, inbox: str, role: str) -> Side:
+def _side(deployment: Deployment, database: str, inbox: str, role: str, *helpers: int) -> Side:
     dsns, administrators = (
         {region: deployment.dsn(region, database, each) for region in (WRITER, PEER)}
         for each in (role, ADMIN_ROLE)
     )
-    return Side(database, inbox, dsns, administrators)
+    return Side(database, inbox, dsns, administrators, helpers)
 
 
 def _make_cell(deployment: Deployment) -> None:

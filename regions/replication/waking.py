@@ -16,6 +16,7 @@ MANY = 100  # rows a turn, from which on calls are not worth their price
 IDLE_SECONDS = 3.0  # an applier that no call wakes looks anyway
 UNSURE_SECONDS = 0.01
 GATHER_SECONDS = 0.02  # a step costs the same for one transaction as for hundreds
+ENOUGH = 1_000  # rows a turn, from which on that price is little beside the rest
 
 _LISTEN = "LISTEN fabric"
 _TURN = "SELECT setval('fabric.attentive', 1, $1)"
@@ -36,12 +37,12 @@ class Waker:
 
     async def rest(self, *, rows: int, busy: bool) -> None:
         """After a turn that applied `rows`: returns when the next one is due; at once, if it is
-        `busy`. One that looks by itself lets some transactions gather first, unless many have
-        gathered while it worked."""
+        `busy`. One that looks by itself lets some transactions gather first, unless enough
+        have gathered while it worked."""
         if self._looking:
             if not rows and not busy:
                 await self._turn(looking=False)
-            elif not busy and rows < MANY:
+            elif not busy and rows < ENOUGH:
                 await asyncio.sleep(GATHER_SECONDS)
         elif rows >= MANY:
             await self._turn(looking=True)

@@ -10,7 +10,7 @@ import pytest
 
 from regions.deployment import AGENT_ROLE
 from regions.replication.session import open_session
-from regions.replication.waking import MANY, Waker
+from regions.replication.waking import ENOUGH, MANY, Waker
 from tests.regions.replication.looking import DE, EU, US
 from tests.regions.replication.mesh import Mesh
 
@@ -66,7 +66,7 @@ def test_one_that_has_much_to_do_is_not_called_until_it_listens_again(
     assert first_call(witness) == mesh.node(US)
 
 
-def test_one_for_which_many_have_gathered_meanwhile_goes_on_at_once(
+def test_one_for_which_enough_has_gathered_meanwhile_goes_on_at_once(
     mesh: Mesh, waker: Waker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("regions.replication.waking.GATHER_SECONDS", 3600)
@@ -74,7 +74,7 @@ def test_one_for_which_many_have_gathered_meanwhile_goes_on_at_once(
     async def turns() -> None:
         async with asyncio.timeout(60):
             await waker.rest(rows=MANY, busy=False)
-            await waker.rest(rows=MANY, busy=False)
+            await waker.rest(rows=ENOUGH, busy=False)
 
     mesh.loop.run_until_complete(turns())
 
