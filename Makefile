@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help up down test bench compat faults lint clean
 
 help:
-	@echo "make up     install what is missing, start the local fleet, onboard the demo tenants"
+	@echo "make up     install what is missing, start the local fleet, onboard the demo tenants (ETCD=\"URL …\")"
 	@echo "make down   stop everything that up has started"
 	@echo "make test   install what is missing, check the code, run the whole test suite"
 	@echo "make bench  measure side by side with the peers (AREAS=…, BENCH=--quick), into bench/results.json"
@@ -17,7 +17,7 @@ help:
 	@echo "make clean  stop the fleet, delete its data, the environment and all caches"
 
 up: $(INSTALLED)
-	@$(BIN)/python -m infra.fleet up --tenants demo
+	@$(BIN)/python -m infra.fleet up --tenants demo $(addprefix --etcd ,$(ETCD))
 
 down:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m infra.fleet down; \
@@ -37,6 +37,7 @@ compat: $(INSTALLED)
 faults: $(INSTALLED)
 	$(BIN)/python -m tests.faults $(FAULTS)
 	$(BIN)/python -m tests.faults.leased $(LEASED)
+	$(BIN)/python -m tests.faults.leased --store etcd $(LEASED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ import httpx
 from infra.fleet.ports import is_free
 from infra.fleet.state import REPOSITORY
 from testkit.debian import unpacked
-from tests.settings import TEST_GUARD
+from testkit.guard import Guard
 
 PACKAGES = ("etcd-server", "etcd-client")
 
@@ -33,9 +33,11 @@ def programs() -> dict[str, Path]:
 
 @dataclass
 class Cluster:
-    """`members`: name → the ports of its clients and its peers. `generation` names the data."""
+    """`members`: name → the ports of its clients and its peers. `generation` names the data. What
+    runs already is not started again, and what is down not killed."""
 
     folder: Path
+    guard: Guard
     members: dict[str, tuple[int, int]]
     generation: int = 1
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -46,6 +48,8 @@ class Cluster:
 
     def start(self, *names: str) -> None:
         for name in names or self.members:
+            if name in self.processes:
+                continue
             client, peer = (f"http://127.0.0.1:{port}" for port in self.members[name])
             words = {
                 **self._own(name),
@@ -64,23 +68,33 @@ class Cluster:
                     stdout=log,
                     stderr=log,
                 )
-            TEST_GUARD.ends(process.pid)
+            self.guard.ends(process.pid)
             self.processes[name] = process
 
     def kill(self, *names: str) -> None:
         for name in names or list(self.processes):
-            process = self.processes.pop(name)
+            process = self.processes.pop(name, None)
+            if process is None:
+                continue
             process.send_signal(signal.SIGCONT)
             process.kill()
             process.wait(30)
 
     def freeze(self, *names: str) -> None:
-        for name in names:
-            self.processes[name].send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP, names)
 
     def thaw(self, *names: str) -> None:
-        for name in names:
-            self.processes[name].send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT, names or tuple(self.members))
+
+    def mend(self) -> None:
+        """As it was at the beginning."""
+        self.thaw()
+        self.start()
+        self.await_leader()
+
+    def _signal(self, number: signal.Signals, names: tuple[str, ...]) -> None:
+        for process in filter(None, map(self.processes.get, names)):
+            process.send_signal(number)
 
     def await_leader(self) -> None:
         deadline = time.monotonic() + 60
@@ -132,9 +146,11 @@ class Cluster:
 
 
 @contextmanager
-def running(folder: Path, members: int = 3) -> Iterator[Cluster]:
+def running(folder: Path, guard: Guard, members: int = 3) -> Iterator[Cluster]:
     free = (port for port in range(31_000, 31_500) if is_free(port))
-    cluster = Cluster(folder, {f"m{n}": (next(free), next(free)) for n in range(members)})
+    ports = {f"m{n}": (next(free), next(free)) for n in range(members)}
+    folder.mkdir(exist_ok=True)
+    cluster = Cluster(folder, guard, ports)
     cluster.start()
     try:
         cluster.await_leader()

@@ -45,14 +45,13 @@ Document = Mapping[str, Any]
 def up(options: Namespace, console: Console, progress: Progress) -> Document:
     state = chosen_folder(options.dir, os.environ)
     # Refuses what makes no sense before anything is made.
-    settle_plan(state, state, regions=options.regions, port_base=options.port_base)
+    chosen = {"regions": options.regions, "port_base": options.port_base, "etcd": options.etcd}
+    settle_plan(state, state, **chosen)
     find_postgres(os.environ)
     make_folder(state)
     with only_launcher(state):
         placement = place(state, os.environ)
-        plan = settle_plan(
-            state, placement.data, regions=options.regions, port_base=options.port_base
-        )
+        plan = settle_plan(state, placement.data, **chosen)
         started = start(plan, placement, progress)
         point_to(state, os.environ)
         made = options.tenants == "demo" and demo.onboard(plan, progress)

@@ -41,6 +41,13 @@ def _up(verbs: Subparsers) -> None:
     up.add_argument("--regions", type=int, metavar="N", help="how many (default: 3)")
     up.add_argument("--port-base", type=int, metavar="P", help="first port (default: 7100)")
     up.add_argument(
+        "--etcd",
+        action="append",
+        metavar="URL",
+        default=[],
+        help="a member of the etcd cluster that grants leases (repeat it; default: PostgreSQL)",
+    )
+    up.add_argument(
         "--tenants",
         choices=("demo", "none"),
         default="none",

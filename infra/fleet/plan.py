@@ -11,7 +11,7 @@ region's node number, so that the plan of three regions is a part of the plan of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ class LinkPlan:
 class Plan:
     """A whole fleet. `state` is its folder, `data` holds the PostgreSQL clusters.
 
-    `data` is within `state`, unless the account that runs PostgreSQL can't get there.
+    `data` is within `state`, unless the account that runs PostgreSQL can't get there. `etcd`: the
+    URLs of the members that grant its leases; none: its regions' PostgreSQL do.
     """
 
     state: Path
@@ -69,6 +70,7 @@ class Plan:
     port_base: int
     regions: tuple[RegionPlan, ...]
     links: tuple[LinkPlan, ...]
+    etcd: tuple[str, ...] = ()
 
     @property
     def edge_port(self) -> int:
@@ -124,7 +126,12 @@ class Plan:
 
 
 def make_plan(
-    state: Path, *, regions: int = 3, port_base: int = DEFAULT_PORT_BASE, data: Path | None = None
+    state: Path,
+    *,
+    regions: int = 3,
+    port_base: int = DEFAULT_PORT_BASE,
+    data: Path | None = None,
+    etcd: Sequence[str] = (),
 ) -> Plan:
     """The plan of a fleet of `regions` regions from `port_base` on. Raises PlanError."""
     if not 1 <= regions <= len(_PLACES):
@@ -149,7 +156,7 @@ def make_plan(
         for b in planned
         if a is not b
     )
-    return Plan(state, data or state / "regions", port_base, planned, links)
+    return Plan(state, data or state / "regions", port_base, planned, links, tuple(etcd))
 
 
 def deployment_document(plan: Plan, *, through_wan: bool = True) -> dict[str, Any]:
@@ -160,6 +167,7 @@ def deployment_document(plan: Plan, *, through_wan: bool = True) -> dict[str, An
     return {
         "domain": "localhost",
         "lease_ttl_seconds": LEASE_TTL_SECONDS,
+        **({"lease_store": {"etcd": list(plan.etcd)}} if plan.etcd else {}),
         "edge": _endpoint(plan.edge_port),
         # Nobody's customers live here.
         "drills": {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,18 +72,33 @@ def saved_plan(state: Path) -> Plan:
         regions=saved["regions"],
         port_base=saved["port_base"],
         data=Path(saved["data"]),
+        etcd=saved.get("etcd", ()),
     )
 
 
-def settle_plan(state: Path, data: Path, *, regions: int | None, port_base: int | None) -> Plan:
-    """The plan of an old or new fleet. A fleet keeps its regions and ports for life."""
+def settle_plan(
+    state: Path,
+    data: Path,
+    *,
+    regions: int | None,
+    port_base: int | None,
+    etcd: Sequence[str] = (),
+) -> Plan:
+    """The plan of an old or new fleet. A fleet keeps its regions, its ports and who grants its
+    leases for life."""
     if (state / CHOICES).exists():
         plan = saved_plan(state)
-        asked = (regions or len(plan.regions), port_base or plan.port_base)
-        if asked != (len(plan.regions), plan.port_base):
+        asked = (
+            regions or len(plan.regions),
+            port_base or plan.port_base,
+            tuple(etcd or plan.etcd),
+        )
+        if asked != (len(plan.regions), plan.port_base, plan.etcd):
+            store = ", ".join(plan.etcd) or "PostgreSQL"
             raise PlanError(
                 f"The fleet in {state} has {len(plan.regions)} regions from port "
-                f"{plan.port_base}: `down --purge` it first, or choose another --dir."
+                f"{plan.port_base}, and leases in {store}: `down --purge` it first, or choose "
+                "another --dir."
             )
         return plan
     return make_plan(
@@ -91,6 +106,7 @@ def settle_plan(state: Path, data: Path, *, regions: int | None, port_base: int 
         regions=DEFAULT_REGIONS if regions is None else regions,
         port_base=DEFAULT_PORT_BASE if port_base is None else port_base,
         data=data,
+        etcd=etcd,
     )
 
 
@@ -100,6 +116,7 @@ def save(plan: Plan) -> None:
         "regions": len(plan.regions),
         "port_base": plan.port_base,
         "data": str(plan.data),
+        "etcd": plan.etcd,
     }
     write_json(plan.state / CHOICES, choices)
 

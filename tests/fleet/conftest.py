@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,13 @@ class Fleet:
 @pytest.fixture(scope="session")
 def fleet() -> Iterator[Fleet]:
     """Three regions with everything running and no tenant."""
+    with started() as fleet:
+        yield fleet
+
+
+@contextmanager
+def started(*words: str) -> Iterator[Fleet]:
+    """One that was brought up with these words more."""
     folder = Path(tempfile.mkdtemp(prefix="meridian-fleet-", dir=in_memory()))
     fleet = Fleet(folder, free_port_base())
     TEST_GUARD.removes(folder)
@@ -99,7 +107,7 @@ def fleet() -> Iterator[Fleet]:
         env=fleet.environment,
     )
     try:
-        fleet.run("up", "--dir", str(folder), "--port-base", str(fleet.port_base))
+        fleet.run("up", "--dir", str(folder), "--port-base", str(fleet.port_base), *words)
         yield fleet
     finally:
         if logs := os.environ.get("MERIDIAN_KEEP_LOGS"):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import configparser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra.errors import PlanError, UnknownTarget
 from infra.fleet.plan import DEFAULT_PORT_BASE, deployment_document, make_plan
 from infra.fleet.processes import MARK, Stage, Tools, processes
+from infra.fleet.state import save, settle_plan
 from infra.fleet.supervisord import render
 from regions.deployment import parse
 
@@ -69,6 +71,18 @@ def test_the_deployment_document_is_one_that_the_regions_plane_accepts() -> None
     assert len(deployment.links) == 6
     assert deployment.regions["us-east"].node == 3
     assert deployment.regions["us-east"].map_dir == STATE / "regions/us-east/map"
+
+
+def test_a_fleet_with_leases_in_etcd_keeps_them_there(tmp_path: Path) -> None:
+    members = ["http://127.0.0.1:2379", "http://127.0.0.1:2381"]
+    chosen: dict[str, Any] = {"regions": None, "port_base": None}
+    plan = settle_plan(tmp_path, tmp_path, **chosen, etcd=members)
+    deployment = parse(deployment_document(plan), SECRETS, base=tmp_path)
+    assert deployment.lease_store.etcd == tuple(members)
+    save(plan)
+    assert settle_plan(tmp_path, tmp_path, **chosen) == plan
+    with pytest.raises(PlanError, match=f"leases in {members[0]}"):
+        settle_plan(tmp_path, tmp_path, **chosen, etcd=members[:1])
 
 
 def test_links_lead_through_the_wan_unless_there_is_none() -> None:

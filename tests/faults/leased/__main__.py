@@ -1,8 +1,9 @@
 """`python -m tests.faults.leased [--rounds N] [--seed N]`: leased cells under random faults.
 
 A fleet of its own, a tenant in each of two leased cells, and one schedule of faults after the
-other; then the same with the databases' fence off, which must be noticed. A round can be replayed
-by its seed. Exit status 0: linearizable, one writer at a time, nothing lost; the control is not.
+other; then the same with the databases' fence off, which must be noticed. `--store etcd`: the
+leases are in an etcd cluster, whose members fail, too. A round can be replayed by its seed. Exit
+status 0: linearizable, one writer at a time, nothing lost; the control is not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -23,6 +24,7 @@ from infra.fleet.commands import inherited
 from infra.fleet.state import REPOSITORY, saved_plan
 from testkit.guard import Guard
 from testkit.ports import free_port_base
+from tests.etcd import running
 from tests.faults.leased.control import play_control
 from tests.faults.leased.ground import Ground, prepare
 from tests.faults.leased.history import Verdict
@@ -37,7 +39,7 @@ def main() -> int:
     chosen = _arguments()
     first = chosen.seed if chosen.seed is not None else SystemRandom().randrange(10_000)
     bad = []
-    with _ground(chosen.keep) as ground:
+    with _ground(chosen.store, chosen.keep) as ground:
         for seed in range(first, first + chosen.rounds):
             verdict = _round(ground, seed, chosen.seconds)
             _say(str(verdict))
@@ -55,14 +57,15 @@ def main() -> int:
 
 
 def _round(ground: Ground, seed: int, seconds: float) -> Verdict:
-    schedule = faults(seed, seconds, ground.regions)
+    members = tuple(ground.etcd.members) if ground.etcd else ()
+    schedule = faults(seed, seconds, ground.regions, members)
     for fault in schedule:
         _say(f"    {fault}")
     return play(ground, schedule, seed=seed, seconds=seconds, tell=_nothing)
 
 
 @contextmanager
-def _ground(keep: Path | None) -> Iterator[Ground]:
+def _ground(store: str, keep: Path | None) -> Iterator[Ground]:
     """A fleet in a temporary folder, gone when the run ends in whatever way."""
     state = Path(tempfile.mkdtemp(prefix="meridian-leased-"))
     environment = {**inherited(), "MERIDIAN_DIR": str(state)}
@@ -85,11 +88,14 @@ def _ground(keep: Path | None) -> Iterator[Ground]:
     down = ("-m", "infra.fleet", "down", "--purge", "--dir", str(state))
     guard.removes(state)
     guard.runs([sys.executable, *down], cwd=REPOSITORY, env=environment)
-    _say("starting a fleet")
+    _say(f"starting a fleet with leases in {store}")
     try:
-        base = str(free_port_base())
-        run("-m", "infra.fleet", "up", "--dir", str(state), "--port-base", base)
-        yield prepare(saved_plan(state), manage)
+        with ExitStack() as stack:
+            etcd = stack.enter_context(running(state / "etcd", guard)) if store == "etcd" else None
+            words = [f"--etcd={url}" for url in etcd.urls] if etcd else []
+            base = str(free_port_base())
+            run("-m", "infra.fleet", "up", "--dir", str(state), "--port-base", base, *words)
+            yield prepare(saved_plan(state), manage, etcd)
     finally:
         if keep is not None:
             (state / "logs").rename(keep)
@@ -104,6 +110,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the first round (of them, the others follow)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="(%(default)s)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of a round (%(default)s)")
+    parser.add_argument(
+        "--store", choices=("postgres", "etcd"), default="postgres", help="of leases (%(default)s)"
+    )
     parser.add_argument("--keep", type=Path, help="a folder for the fleet's logs")
     return parser.parse_args()
 

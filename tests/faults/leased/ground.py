@@ -16,6 +16,7 @@ from infra.fleet.plan import Plan
 from regions.deployment import ADMIN_ROLE, Deployment, load
 from regions.replication.housekeeping import BEAT
 from regions.topology import CellSpec, TenancyMode, WritePolicy
+from tests.etcd import Cluster
 from tests.faults.leased.clients import TICKETS, Tenant, connect
 from tests.faults.readout import discarded
 
@@ -44,11 +45,13 @@ class Manage(Protocol):
 
 @dataclass(frozen=True)
 class Ground:
-    """`tenants` by cell."""
+    """`tenants` by cell. `etcd` grants the leases, if there is one."""
 
     plan: Plan
     deployment: Deployment
     tenants: Mapping[str, Tenant]
+    manage: Manage
+    etcd: Cluster | None = None
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -148,7 +151,7 @@ class Ground:
         return bool(heard is not None and heard >= mark and waiting == 0)
 
 
-def prepare(plan: Plan, manage: Manage) -> Ground:
+def prepare(plan: Plan, manage: Manage, etcd: Cluster | None = None) -> Ground:
     """A tenant in each of the cells, made for this."""
     deployment = load(plan.state / "deployment.json")
     doors = {"edge": f"http://127.0.0.1:{plan.edge_port}"}
@@ -160,7 +163,7 @@ def prepare(plan: Plan, manage: Manage) -> Ground:
         where = tuple(made["regions"])
         mine = {door: url for door, url in doors.items() if door == "edge" or door in where}
         tenants[made["cell"]] = Tenant(made["cell"], made["host"], made["api_token"], where, mine)
-    return Ground(plan, deployment, tenants)
+    return Ground(plan, deployment, tenants, manage, etcd)
 
 
 def insist(work: Callable[[], Any]) -> Any:

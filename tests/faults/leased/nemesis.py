@@ -1,4 +1,5 @@
-"""Breaks the fleet by a schedule, and mends it, with the fleet's own switches."""
+"""Breaks the fleet by a schedule, and mends it, with the fleet's own switches; and the etcd cluster
+that grants its leases, if one does."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from infra.errors import FleetError
 from infra.fleet import faults as fleet
 from infra.fleet.plan import Plan
 from infra.wan.conditions import HEALTHY, Condition, LinkState
-from tests.faults.leased.schedule import LINKS, Fault
+from tests.etcd import Cluster
+from tests.faults.leased.schedule import LINKS, MEMBERS, Fault
 
 Work = Callable[[], None]
 
@@ -20,10 +22,13 @@ Work = Callable[[], None]
 class Nemesis(threading.Thread):
     """Works off the schedule; `mend_all` leaves nothing broken. `failures` are of its own."""
 
-    def __init__(self, plan: Plan, schedule: Sequence[Fault], began: float) -> None:
+    def __init__(
+        self, plan: Plan, schedule: Sequence[Fault], began: float, etcd: Cluster | None = None
+    ) -> None:
         super().__init__(daemon=True)
         self.failures: list[str] = []
         self._plan = plan
+        self._etcd = etcd
         self._began = began
         self._regions = [region.name for region in plan.regions]
         steps: list[tuple[float, Fault, bool]] = []
@@ -36,7 +41,7 @@ class Nemesis(threading.Thread):
         for at, fault, breaks in self._steps:
             time.sleep(max(0.0, self._began + at - time.monotonic()))
             work = partial(self._break if breaks else self._mend, fault)
-            if breaks or fault.kind in LINKS:
+            if breaks or fault.kind in (*LINKS, *MEMBERS):
                 self._try(fault, work)
             else:
                 # A region takes seconds to come back: other things go wrong meanwhile.
@@ -47,6 +52,8 @@ class Nemesis(threading.Thread):
             thread.join()
 
     def mend_all(self) -> None:
+        if self._etcd:
+            self._etcd.mend()
         fleet.heal_all(self._plan, lambda _: None)
 
     def _try(self, fault: Fault, work: Work) -> None:
@@ -63,6 +70,10 @@ class Nemesis(threading.Thread):
                 fleet.break_region(self._plan, fault.region, how)
             case _ if fault.kind in LINKS:
                 self._condition(fault, _CONDITIONS[fault.kind](fault))
+            case "kill member" | "lose majority":
+                self._members.kill(*self._lost(fault))
+            case "freeze member":
+                self._members.freeze(fault.region)
             case _:
                 verb = "kill" if how == "crash" else how
                 fleet.break_process(self._plan, f"{fault.region}:{what}", verb)
@@ -74,8 +85,21 @@ class Nemesis(threading.Thread):
                 fleet.heal_region(self._plan, fault.region, lambda _: None)
             case _ if fault.kind in LINKS:
                 self._condition(fault, HEALTHY)
+            case "kill member" | "lose majority":
+                self._members.start(*self._lost(fault))
+            case "freeze member":
+                self._members.thaw(fault.region)
             case _ if how == "freeze":
                 fleet.heal_process(self._plan, f"{fault.region}:{what}")
+
+    @property
+    def _members(self) -> Cluster:
+        assert self._etcd is not None, "this fleet's leases are not in etcd"
+        return self._etcd
+
+    def _lost(self, fault: Fault) -> list[str]:
+        alone = fault.kind == "kill member"
+        return [name for name in self._members.members if (name == fault.region) is alone]
 
     def _condition(self, fault: Fault, condition: Condition) -> None:
         peers = [fault.peer]

@@ -106,7 +106,7 @@ def play(
     with ExitStack() as stack:
         watch = stack.enter_context(Watch(ground.deployment, specs, tell))
         began = time.monotonic()
-        nemesis = Nemesis(ground.plan, schedule, began)
+        nemesis = Nemesis(ground.plan, schedule, began, ground.etcd)
         for thread in (*clients, nemesis):
             thread.start()
         time.sleep(seconds)

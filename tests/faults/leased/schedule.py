@@ -22,13 +22,16 @@ KINDS = (
     "one way",  # what is sent does not arrive, what is answered does
     "delay",
 )
+# Of the etcd cluster that grants the leases, if one does: of a member, or of all but that one.
+MEMBERS = ("kill member", "freeze member", "lose majority")
 LINKS = {"isolate", "cut", "one way", "delay"}
 FIRST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`at` and `seconds` from the beginning of the round; `peer` of a link; `ms` of a delay."""
+    """`at` and `seconds` from the beginning of the round; `peer` of a link; `ms` of a delay.
+    `region` is etcd's member where that is what breaks."""
 
     at: float
     seconds: float
@@ -44,9 +47,11 @@ class Fault:
         return f"{self.at:4.1f} s  {self.kind} {where} for {self.seconds:.1f} s"
 
 
-def faults(seed: int, seconds: float, regions: Sequence[str]) -> list[Fault]:
+def faults(
+    seed: int, seconds: float, regions: Sequence[str], members: Sequence[str] = ()
+) -> list[Fault]:
     """Two to four of them, which may overlap. The first two regions, one of which mostly writes,
-    suffer twice as often as others."""
+    suffer twice as often as others. With `members` of an etcd cluster one more befalls those."""
     random = Random(f"leased {seed}")
     found = []
     at = FIRST_SECONDS
@@ -57,4 +62,8 @@ def faults(seed: int, seconds: float, regions: Sequence[str]) -> list[Fault]:
         ms = round(random.uniform(50, 400)) if kind == "delay" else 0.0
         found.append(Fault(round(at, 2), round(length, 2), kind, region, peer, ms))
         at += random.uniform(0.1, 2.5)
+    if members:
+        at, length = random.uniform(0, seconds / 2), random.uniform(1.0, seconds / 2)
+        kind, member = random.choice(MEMBERS), random.choice(members)
+        found.append(Fault(round(at, 2), round(length, 2), kind, member, ""))
     return found

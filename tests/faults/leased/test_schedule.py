@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.faults.leased.schedule import KINDS, faults
+from tests.faults.leased.schedule import KINDS, MEMBERS, faults
 
 REGIONS = ("a", "b", "c")
+ETCD = ("m0", "m1", "m2")
 
 
 @given(st.integers(0, 10_000))
@@ -26,3 +27,12 @@ def test_a_hundred_seeds_break_everything_everywhere() -> None:
     assert {(fault.kind, fault.region) for fault in broken} == {
         (kind, region) for kind in KINDS for region in REGIONS
     }
+
+
+def test_with_etcd_a_hundred_seeds_break_each_member_in_each_way_and_the_rest_as_without() -> None:
+    broken = set()
+    for seed in range(100):
+        *others, last = faults(seed, 8.0, REGIONS, ETCD)
+        assert others == faults(seed, 8.0, REGIONS)
+        broken.add((last.kind, last.region))
+    assert broken == {(kind, member) for kind in MEMBERS for member in ETCD}

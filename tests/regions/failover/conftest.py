@@ -8,6 +8,7 @@ import pytest
 
 from testkit.debian import NotToBeHad
 from tests.etcd import Cluster, programs, running
+from tests.settings import TEST_GUARD
 
 
 @pytest.fixture(scope="session")
@@ -16,5 +17,5 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         programs()
     except NotToBeHad as reason:
         pytest.skip(f"NO LEASE IN ETCD IS TESTED ON THIS MACHINE: {reason}")
-    with running(tmp_path_factory.mktemp("etcd")) as cluster:
+    with running(tmp_path_factory.mktemp("etcd"), TEST_GUARD) as cluster:
         yield cluster
