@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from regions.errors import DeploymentError, UnknownRegion
 
 CONTROL_CELL = "control"
 CONTROL_DATABASE = "control"
+
+ETCD_PASSWORD = "MERIDIAN_ETCD_PASSWORD"  # noqa: S105 - the variable in which processes find it
+_PEM = ("ca", "certificate", "key")
 
 ADMIN_ROLE = "postgres"
 OWNER_ROLE = "meridian_owner"
@@ -83,9 +86,15 @@ class Drills:
 @dataclass(frozen=True, slots=True)
 class LeaseStore:
     """Who grants leases: the members of an etcd cluster (`etcd`: their URLs), or, where there are
-    none, the regions' own PostgreSQL."""
+    none, the regions' own PostgreSQL. `ca` vouches for the members, `certificate` and `key` for
+    who asks (PEM files); `user` has a password, which is in no file."""
 
     etcd: tuple[str, ...] = ()
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    user: str = ""
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +192,16 @@ class Deployment:
         return self.secrets.derive(f"context:{cell}")
 
 
-def load(path: Path) -> Deployment:
-    """Read `deployment.json` and the `secrets.json` beside it.
+def load(path: Path, *, etcd_password: str = "") -> Deployment:
+    """Read `deployment.json` and the `secrets.json` beside it; `etcd_password` is in neither.
 
     Raises DeploymentError with one line that says what is wrong.
     """
     try:
         document = json.loads(path.read_text())
         secrets = json.loads((path.parent / "secrets.json").read_text())
-        return parse(document, secrets, base=path.parent)
+        found = parse(document, secrets, base=path.parent)
+        return replace(found, lease_store=replace(found.lease_store, password=etcd_password))
     except FileNotFoundError as missing:
         raise DeploymentError(
             f"{missing.filename} does not exist: start the fleet with `make up` first."
@@ -239,15 +249,24 @@ def parse(document: Mapping[str, Any], secrets: Mapping[str, Any], *, base: Path
         ),
         lease_ttl_seconds=float(document["lease_ttl_seconds"]),
         drills=_drills(document.get("drills"), base),
-        lease_store=_lease_store(document.get("lease_store", {})),
+        lease_store=_lease_store(document.get("lease_store", {}), base),
     )
 
 
-def _lease_store(entry: Mapping[str, Any]) -> LeaseStore:
+def _lease_store(entry: Mapping[str, Any], base: Path) -> LeaseStore:
     members = entry.get("etcd", [])
-    if entry.keys() - {"etcd"} or not isinstance(members, list):
-        raise DeploymentError('lease_store is {"etcd": [URL, …]}, or is left out.')
-    return LeaseStore(tuple(str(url).rstrip("/") for url in members))
+    if entry.keys() - {"etcd", "user", *_PEM} or not isinstance(members, list):
+        raise DeploymentError(
+            'lease_store is {"etcd": [URL, …]}, perhaps with "ca", "certificate", "key" and '
+            '"user", or is left out.'
+        )
+    urls = tuple(str(url).rstrip("/") for url in members)
+    files = {name: base / entry[name] for name in _PEM if entry.get(name)}
+    if files and not all(url.startswith("https://") for url in urls):
+        raise DeploymentError("lease_store has certificates, so every etcd URL must be https://.")
+    if ("certificate" in files) != ("key" in files):
+        raise DeploymentError("lease_store needs both, a certificate and its key, or neither.")
+    return LeaseStore(urls, **files, user=entry.get("user", ""))
 
 
 def _drills(entry: Mapping[str, Any] | None, base: Path) -> Drills | None:

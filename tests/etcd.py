@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
 from infra.fleet.ports import is_free
 from infra.fleet.state import REPOSITORY
 from testkit.debian import unpacked
@@ -31,6 +29,32 @@ def programs() -> dict[str, Path]:
     return {name: root / "usr" / "bin" / name for name in found}
 
 
+@dataclass(frozen=True)
+class Tls:
+    """An authority, and one certificate that members and clients show."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+    @property
+    def of_members(self) -> dict[str, str | None]:
+        return {
+            "cert-file": str(self.certificate),
+            "key-file": str(self.key),
+            "trusted-ca-file": str(self.ca),
+            "client-cert-auth": None,
+        }
+
+    @property
+    def of_clients(self) -> dict[str, str]:
+        return {
+            "ETCDCTL_CACERT": str(self.ca),
+            "ETCDCTL_CERT": str(self.certificate),
+            "ETCDCTL_KEY": str(self.key),
+        }
+
+
 @dataclass
 class Cluster:
     """`members`: name → the ports of its clients and its peers. `generation` names the data. What
@@ -39,20 +63,24 @@ class Cluster:
     folder: Path
     guard: Guard
     members: dict[str, tuple[int, int]]
+    tls: Tls | None = None
+    user: str = ""  # and its password, once users are asked for
     generation: int = 1
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def urls(self) -> list[str]:
-        return [f"http://127.0.0.1:{client}" for client, _ in self.members.values()]
+        return [self._url(client) for client, _ in self.members.values()]
 
     def start(self, *names: str) -> None:
         for name in names or self.members:
             if name in self.processes:
                 continue
-            client, peer = (f"http://127.0.0.1:{port}" for port in self.members[name])
+            client_port, peer_port = self.members[name]
+            client, peer = self._url(client_port), f"http://127.0.0.1:{peer_port}"
             words = {
                 **self._own(name),
+                **(self.tls.of_members if self.tls else {}),
                 "listen-client-urls": client,
                 "advertise-client-urls": client,
                 "listen-peer-urls": peer,
@@ -100,9 +128,8 @@ class Cluster:
         deadline = time.monotonic() + 60
         while True:
             try:
-                body = {"key": "bm9uZQ=="}
-                httpx.post(f"{self.urls[0]}/v3/kv/range", json=body, timeout=5).raise_for_status()
-            except httpx.HTTPError:
+                self.control("get", "none")
+            except subprocess.CalledProcessError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
@@ -111,7 +138,7 @@ class Cluster:
 
     def snapshot(self) -> None:
         into = str(self.folder / "snapshot")
-        self._control("--endpoints", self.urls[0], "snapshot", "save", into)
+        self.control("snapshot", "save", into)
 
     def restore(self) -> None:
         """All members begin anew with what was in the snapshot."""
@@ -119,7 +146,7 @@ class Cluster:
         self.generation += 1
         for name in self.members:
             words = [f"--{key}={value}" for key, value in self._own(name).items()]
-            self._control("snapshot", "restore", str(self.folder / "snapshot"), *words)
+            self.control("snapshot", "restore", str(self.folder / "snapshot"), *words)
         (self.folder / "snapshot").unlink()
         self.start()
         self.await_leader()
@@ -134,10 +161,20 @@ class Cluster:
             "initial-cluster-token": f"test-{self.generation}",
         }
 
-    def _control(self, *words: str) -> None:
+    def _url(self, port: int) -> str:
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{port}"
+
+    def control(self, *words: str) -> None:
+        """`etcdctl WORDS…`, at the first member."""
         subprocess.run(
             [str(programs()["etcdctl"]), *words],
-            env={**os.environ, "ETCDCTL_API": "3"},
+            env={
+                **os.environ,
+                "ETCDCTL_API": "3",
+                "ETCDCTL_ENDPOINTS": self.urls[0],
+                **(self.tls.of_clients if self.tls else {}),
+                **({"ETCDCTL_USER": self.user} if self.user else {}),
+            },
             check=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -146,11 +183,13 @@ class Cluster:
 
 
 @contextmanager
-def running(folder: Path, guard: Guard, members: int = 3) -> Iterator[Cluster]:
+def running(
+    folder: Path, guard: Guard, members: int = 3, tls: Tls | None = None
+) -> Iterator[Cluster]:
     free = (port for port in range(31_000, 31_500) if is_free(port))
     ports = {f"m{n}": (next(free), next(free)) for n in range(members)}
     folder.mkdir(exist_ok=True)
-    cluster = Cluster(folder, guard, ports)
+    cluster = Cluster(folder, guard, ports, tls)
     cluster.start()
     try:
         cluster.await_leader()

@@ -1,4 +1,4 @@
-"""The process' environment: the only module that reads it.
+"""The process' environment: the only module that reads it, beside the agent's entry point.
 
 Guarantees that a command started by hand finds the running fleet with no variable exported:
 `MERIDIAN_DIR`, else the folder that `<repo>/.meridian` names, else `<repo>/.fleet`.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from regions.deployment import ETCD_PASSWORD
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +24,7 @@ class Environment:
     region: str | None
     debug: bool
     log_level: str
+    etcd_password: str = field(default="", repr=False)
 
     @property
     def deployment_path(self) -> Path:
@@ -37,6 +40,7 @@ def read(variables: Mapping[str, str] | None = None, *, root: Path = ROOT) -> En
         region=variables.get("MERIDIAN_REGION") or None,
         debug=variables.get("MERIDIAN_DEBUG", "").lower() in {"1", "true", "yes", "on"},
         log_level=variables.get("MERIDIAN_LOG_LEVEL", "INFO").upper(),
+        etcd_password=variables.get(ETCD_PASSWORD, ""),
     )
 
 

@@ -20,7 +20,9 @@ DEBUG = _ENV.debug
 
 # --- The deployment --------------------------------------------------------------------------
 MERIDIAN_DEPLOYMENT: Deployment | None = (
-    load(_ENV.deployment_path) if _ENV.deployment_path.exists() else None
+    load(_ENV.deployment_path, etcd_password=_ENV.etcd_password)
+    if _ENV.deployment_path.exists()
+    else None
 )
 MERIDIAN_REGION: str | None = _ENV.region
 _SITE = home_site(MERIDIAN_DEPLOYMENT, MERIDIAN_REGION) if MERIDIAN_DEPLOYMENT else None

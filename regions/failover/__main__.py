@@ -28,7 +28,9 @@ def main() -> int:
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, BEFORE_OTHERS)
     try:
-        agent = Agent(deployments.load(arguments.deployment), arguments.region)
+        password = os.environ.get(deployments.ETCD_PASSWORD, "")
+        deployment = deployments.load(arguments.deployment, etcd_password=password)
+        agent = Agent(deployment, arguments.region)
     except RegionsError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -188,8 +188,8 @@ class Agent:
             await worker.close()
 
     def _acceptors(self, epochs: Mapping[str, int]) -> dict[str, Acceptor]:
-        if members := self.deployment.lease_store.etcd:
-            etcd = Etcd(members, timeout=self._ttl / 2)
+        if self.deployment.lease_store.etcd:
+            etcd = Etcd(self.deployment.lease_store, timeout=self._ttl / 2)
             return {"etcd": EtcdAcceptor(etcd, self.region, self._ttl, epochs=epochs)}
         return {
             name: PostgresAcceptor(self._vote(name), self._vote(name))

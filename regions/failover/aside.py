@@ -82,7 +82,7 @@ def last_word(deployment: Deployment, region: str) -> str:
 async def _in_etcd(
     deployment: Deployment, work: Callable[[EtcdAcceptor], Coroutine[Any, Any, T]]
 ) -> T:
-    etcd = Etcd(deployment.lease_store.etcd, timeout=5.0)
+    etcd = Etcd(deployment.lease_store, timeout=5.0)
     try:
         return await work(EtcdAcceptor(etcd, "", deployment.lease_ttl_seconds))
     finally:

@@ -36,8 +36,8 @@ def test_no_file_names_a_folder_of_one_machine():
     assert guilty == []
 
 
-def test_the_environment_is_read_in_one_module():
-    allowed = {"platform/config/env.py", "manage.py"}
+def test_the_environment_is_read_in_one_module_and_by_the_agent_which_has_no_django():
+    allowed = {"platform/config/env.py", "manage.py", "regions/failover/__main__.py"}
     guilty = [
         str(p)
         for p in MODULES

@@ -34,11 +34,17 @@ def test_debugging_is_off_unless_asked_for(tmp_path: Path) -> None:
     assert env.read({"MERIDIAN_DEBUG": "true"}, root=tmp_path).debug
 
 
-def test_only_env_reads_the_environment() -> None:
+def test_a_password_for_etcd_is_not_shown(tmp_path: Path) -> None:
+    found = env.read({"MERIDIAN_ETCD_PASSWORD": "correct horse"}, root=tmp_path)
+    assert found.etcd_password == "correct horse"
+    assert "horse" not in repr(found)
+
+
+def test_only_env_and_the_agent_which_has_no_django_read_the_environment() -> None:
     readers = {
         module.relative_to(env.ROOT).as_posix()
         for package in ("platform", "tenants", "regions")
         for module in (env.ROOT / package).rglob("*.py")
         if "os.environ" in module.read_text() or "getenv" in module.read_text()
     }
-    assert readers == {"platform/config/env.py"}
+    assert readers == {"platform/config/env.py", "regions/failover/__main__.py"}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regions import cells
-from regions.deployment import AGENT_ROLE, Deployment
+from regions.deployment import AGENT_ROLE, Deployment, LeaseStore
 from regions.failover.acceptors import Acceptor, PostgresAcceptor
 from regions.failover.etcd import Etcd
 from regions.failover.etcd_acceptor import EtcdAcceptor
@@ -25,11 +25,11 @@ Closing = list[Callable[[], Awaitable[None]]]
 
 @dataclass
 class Store:
-    """`ways(proposer, ttl, closing)`: one proposer's to the acceptors. `database`: where each
-    region's PostgreSQL keeps its votes, if they are the acceptors."""
+    """`ways(proposer, ttl, closing)`: one proposer's to the acceptors. `spec`: of the
+    databases in which the regions' PostgreSQL keep their votes, if they are the acceptors."""
 
     ways: Callable[[str, float, Closing], Mapping[str, Acceptor]]
-    database: str = ""
+    spec: CellSpec | None = None
 
     def run(self, test: Callable[..., Coroutine[Any, Any, None]], ttl: float) -> None:
         """The test, with the proposers of regions `a` and `b`."""
@@ -56,7 +56,7 @@ def in_etcd(cluster: Cluster, timeout: float = 30) -> Iterator[Store]:
     """One acceptor: the cluster. `timeout`: seconds until a call is given up."""
 
     def ways(proposer: str, ttl: float, closing: Closing) -> dict[str, Acceptor]:
-        etcd = Etcd(cluster.urls, timeout=timeout)
+        etcd = Etcd(LeaseStore(tuple(cluster.urls)), timeout=timeout)
         closing.append(etcd.close)
         return {"etcd": EtcdAcceptor(etcd, proposer, ttl, clock=LaterThanFirst(ttl))}
 
@@ -99,5 +99,5 @@ def in_postgres(deployment: Deployment) -> Iterator[Store]:
             found[name] = PostgresAcceptor(look, vote)
         return found
 
-    yield Store(ways, spec.database)
+    yield Store(ways, spec)
     cells.drop_databases(deployment, spec)

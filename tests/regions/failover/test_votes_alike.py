@@ -18,7 +18,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from regions.deployment import ADMIN_ROLE, Deployment
+from regions.deployment import ADMIN_ROLE, Deployment, LeaseStore
 from regions.failover.acceptors import Accepted, Acceptor
 from regions.failover.etcd import Etcd
 from regions.failover.etcd_acceptor import EtcdAcceptor
@@ -206,8 +206,9 @@ def test_lease_sql_votes_as_the_model_does(deployment: Deployment) -> None:
     with in_postgres(deployment) as store, asyncio.Runner() as runner:
         region, *_ = deployment.regions
         closing: Closing = []
+        assert store.spec is not None
         ways = {who: store.ways(who, TTL, closing)[region] for who in REGIONS}
-        dsn = deployment.dsn(region, store.database, ADMIN_ROLE)
+        dsn = deployment.dsn(region, store.spec.database, ADMIN_ROLE)
         with psycopg.connect(dsn, autocommit=True) as admin:
 
             @contextmanager
@@ -227,7 +228,7 @@ def age(admin: psycopg.Connection[Any], seconds: float) -> None:
 def test_etcd_votes_as_the_model_does(etcd: Cluster) -> None:
     folders = count()
     with asyncio.Runner() as runner:
-        client = Etcd(etcd.urls, timeout=60)
+        client = Etcd(LeaseStore(tuple(etcd.urls)), timeout=60)
 
         @contextmanager
         def voter() -> Iterator[Voter]:
