@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 
 from infra.fleet.ports import is_free
 from infra.fleet.state import REPOSITORY
@@ -186,7 +187,8 @@ class Cluster:
 def running(
     folder: Path, guard: Guard, members: int = 3, tls: Tls | None = None
 ) -> Iterator[Cluster]:
-    free = (port for port in range(31_000, 31_500) if is_free(port))
+    # Two runs at the same time should not look at the same ports first.
+    free = filter(is_free, SystemRandom().sample(range(31_000, 31_500), 500))
     ports = {f"m{n}": (next(free), next(free)) for n in range(members)}
     folder.mkdir(exist_ok=True)
     cluster = Cluster(folder, guard, ports, tls)
