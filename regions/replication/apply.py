@@ -23,30 +23,39 @@ from regions.replication.statements import Statements
 BATCH = 5_000  # entries a step; a larger source transaction is still taken whole
 BATCH_ROWS = 20_000
 
+# What a step moves the watermark by, of the entries that are `taken`.
+_REACHED = sql.SQL("""
+       max(c.arrival) FILTER (WHERE {taken}), coalesce(sum(c.size) FILTER (WHERE {taken}), 0),
+       max(c.stamp) FILTER (WHERE {taken} AND c.stamp <= (SELECT fabric.horizon())),
+       max(c.seq) FILTER (WHERE {taken} AND c.op = 'H'), max(c.seq) FILTER (WHERE {taken})
+""")
+
 _NEXT = sql.SQL("""
-WITH run AS (
-    SELECT c.arrival, c.xact, c.size, c.op,
-           sum(c.size) OVER (ORDER BY c.arrival ROWS UNBOUNDED PRECEDING) - c.size AS before
-      FROM fabric.change c
-     WHERE c.origin = $1
-       AND c.arrival > (SELECT w.arrival FROM fabric.watermark w WHERE w.origin = $1)
-     ORDER BY c.arrival LIMIT {batch})
-SELECT (SELECT arrival FROM fabric.watermark WHERE origin = $1), max(arrival), count(*),
-       sum(size), (SELECT count(*) FROM run),
-       (SELECT xact FROM run WHERE before < {rows} ORDER BY arrival DESC LIMIT 1),
-       bool_and(op = 'H')
-  FROM run WHERE before < {rows}
-""").format(batch=BATCH, rows=BATCH_ROWS)
+SELECT (SELECT arrival FROM fabric.watermark WHERE origin = $1),
+       bool_and(c.before < {rows}) AND count(*) < {batch}, bool_and(c.op = 'H'), {reached}
+  FROM (SELECT c.arrival, c.size, c.stamp, c.op, c.seq,
+               sum(c.size) OVER (ORDER BY c.arrival ROWS UNBOUNDED PRECEDING) - c.size AS before
+          FROM fabric.change c
+         WHERE c.origin = $1
+           AND c.arrival > (SELECT w.arrival FROM fabric.watermark w WHERE w.origin = $1)
+         ORDER BY c.arrival LIMIT {batch}) AS c
+""").format(
+    batch=BATCH,
+    rows=BATCH_ROWS,
+    reached=_REACHED.format(taken=sql.SQL("c.before < {}").format(BATCH_ROWS)),
+)
 
 # What else the source transaction has that the run ends with. One worker fills the inbox of an
 # origin, so that is what comes before another one's entry; all that waits need not be read.
-_END = """
-SELECT max(c.arrival), coalesce(sum(c.size), 0) FROM fabric.change c
+_END = sql.SQL("""
+SELECT {reached} FROM fabric.change c
  WHERE c.origin = $1 AND c.arrival > $2
    AND c.arrival < coalesce((SELECT o.arrival FROM fabric.change o
-                              WHERE o.origin = $1 AND o.arrival > $2 AND o.xact <> $3::text::xid8
+                              WHERE o.origin = $1 AND o.arrival > $2
+                                AND o.xact <> (SELECT l.xact FROM fabric.change l
+                                                WHERE l.origin = $1 AND l.arrival = $2)
                               ORDER BY o.arrival LIMIT 1), 9223372036854775807)
-"""
+""").format(reached=_REACHED.format(taken=sql.SQL("true")))
 
 _CONTENTS = sql.SQL("""
 SELECT run.*, {known}, EXISTS (SELECT FROM fabric.tombstone g WHERE g.rel = run.rel)
@@ -59,16 +68,13 @@ SELECT run.*, {known}, EXISTS (SELECT FROM fabric.tombstone g WHERE g.rel = run.
 
 _RELATION = sql.SQL("SELECT {} FROM fabric.relation r WHERE r.rel = $1").format(KNOWN)
 
+# A stamp that is too far ahead is none: it pushes no clock.
 _ADVANCE = """
-WITH run AS (
-    SELECT max(c.stamp) FILTER (WHERE c.stamp <= (SELECT fabric.horizon())) AS stamp,
-           coalesce(max(c.seq) FILTER (WHERE c.op = 'H'), 0) AS heartbeat, max(c.seq) AS seq
-      FROM fabric.change c WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3)
 UPDATE fabric.watermark w
-   SET arrival = $3, at = clock_timestamp(), stamp = greatest(w.stamp, run.stamp),
-       heartbeat = greatest(w.heartbeat, run.heartbeat), seq = greatest(w.seq, run.seq)
-  FROM run WHERE w.origin = $1
-RETURNING (SELECT setval('fabric.clock', greatest(last_value, run.stamp >> 8)) FROM fabric.clock)
+   SET arrival = $2, at = clock_timestamp(), stamp = greatest(w.stamp, $3::bigint),
+       heartbeat = greatest(w.heartbeat, $4::bigint), seq = greatest(w.seq, $5::bigint)
+ WHERE w.origin = $1
+RETURNING (SELECT setval('fabric.clock', greatest(last_value, $3::bigint >> 8)) FROM fabric.clock)
 """
 
 
@@ -83,16 +89,24 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Entries of one origin by arrival: after `low`, up to `high`; `beats`: all are heartbeats."""
+    """Entries of one origin by arrival: after `low`, up to `high`; `beats`: all are heartbeats.
+    The newest of its stamps, of its heartbeats and of its numbers, where it has any."""
 
     origin: int
     low: int
     high: int
-    beats: bool = False
+    beats: bool
+    stamp: int | None
+    heartbeat: int | None
+    seq: int | None
 
     @property
     def bounds(self) -> tuple[int, int, int]:
         return (self.origin, self.low, self.high)
+
+    @property
+    def reached(self) -> tuple[int | None, ...]:
+        return (self.origin, self.high, self.stamp, self.heartbeat, self.seq)
 
 
 async def step(session: Session, origin: int) -> Step:
@@ -102,12 +116,12 @@ async def step(session: Session, origin: int) -> Step:
         return Step(0, 0, more=False)
     parked = 0
     if run.beats:
-        await session.execute(_ADVANCE, run.bounds)
+        await session.execute(_ADVANCE, run.reached)
         return Step(rows, parked, more=more)
     try:
         async with session.connection.transaction():
             await _merge_run(session, run)
-            await session.execute(_ADVANCE, run.bounds)
+            await session.execute(_ADVANCE, run.reached)
     except psycopg.errors.OperationalError:
         raise
     except psycopg.Error:
@@ -118,17 +132,19 @@ async def step(session: Session, origin: int) -> Step:
 
 async def _next_run(session: Session, origin: int) -> tuple[Run | None, int, bool]:
     """The next run, cut at the border of a source transaction; its rows; whether there is more."""
-    found = await session.fetch(_NEXT, (origin,))
-    low, high, entries, rows, seen, last, beats = found[0]
-    if not entries:
+    ((low, whole, beats, high, rows, *newest),) = await session.fetch(_NEXT, (origin,))
+    if high is None:
         return None, 0, False
-    more = seen >= BATCH or entries < seen
-    if more:
+    if not whole:
         # The inbox shows source transactions whole, so the last one's end is there to be read.
-        ends = await session.fetch(_END, (origin, high, str(last)))
-        end, further = ends[0]
+        ((end, further, *later),) = await session.fetch(_END, (origin, high))
         high, rows = end or high, rows + further
-    return Run(origin, low, high, beats and not more), int(rows), more
+        newest = [_newest(*pair) for pair in zip(newest, later, strict=True)]
+    return Run(origin, low, high, beats and whole, *newest), int(rows), not whole
+
+
+def _newest(*numbers: int | None) -> int | None:
+    return max((number for number in numbers if number is not None), default=None)
 
 
 async def _merge_run(session: Session, run: Run) -> None:
@@ -180,7 +196,7 @@ async def _apply_in_parts(session: Session, run: Run) -> int:
                 if error is not None:
                     await letters.park(session, row, error)
                     parked += 1
-        await session.execute(_ADVANCE, run.bounds)
+        await session.execute(_ADVANCE, run.reached)
     return parked
 
 
