@@ -118,7 +118,7 @@ class Grounds:
             for server in servers.values():
                 server.terminate()
             for server in servers.values():
-                server.wait(timeout=10)
+                server.wait(timeout=60)
 
 
 def _set_password_again(where: Deployment, region: str) -> None:

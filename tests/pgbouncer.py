@@ -99,7 +99,7 @@ def _reachable(program: Program, account: Account | None, folder: Path) -> Progr
 
 
 def _wait(dsn: str, folder: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             psycopg.connect(dsn, connect_timeout=2).close()

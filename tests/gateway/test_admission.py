@@ -134,7 +134,7 @@ class Slow:
     def __call__(self, request):
         if request.path == "/slow":
             self.began.set()
-            assert self.end.wait(10)
+            assert self.end.wait(60)
         return self._response()
 
 
@@ -148,7 +148,7 @@ def test_requests_at_the_same_time_are_limited_until_they_end(region):
     slow = Slow()
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(ask, slow, "/slow")
-        assert slow.began.wait(10)
+        assert slow.began.wait(60)
         refused = ask(slow, "/")
         slow.end.set()
         assert under_way.result().status_code == 200

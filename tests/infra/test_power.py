@@ -28,7 +28,7 @@ WEB, AGENT = "north:web", "north:agent"
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)

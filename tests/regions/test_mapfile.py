@@ -233,7 +233,7 @@ def test_nobody_goes_on_with_nothing_while_another_reads_for_the_first_time(tmp_
 
     def parse(document: Any) -> str:
         reading.set()
-        go_on.wait(5)
+        go_on.wait(60)
         return "the map"
 
     MapWriter(tmp_path, "d").replace(document({}))
@@ -241,7 +241,7 @@ def test_nobody_goes_on_with_nothing_while_another_reads_for_the_first_time(tmp_
     found: list[str] = []
     threads = [threading.Thread(target=lambda: found.append(reader.current())) for _ in range(2)]
     threads[0].start()
-    assert reading.wait(5)
+    assert reading.wait(60)
     threads[1].start()
     threads[1].join(0.2)  # were it let through, it would be through by now
     go_on.set()

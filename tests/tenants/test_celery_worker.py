@@ -19,7 +19,7 @@ from testkit.control import forget_maps, publish_maps
 from tests.tenants import jobs
 from tests.tenants.workers import until, worker
 
-PATIENCE = 20
+PATIENCE = 60
 AT_ONCE = 2
 
 

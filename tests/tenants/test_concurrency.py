@@ -156,7 +156,7 @@ def test_a_client_that_goes_away_has_changed_nothing(
 
 def test_afterwards_no_connection_is_in_use(site: Site) -> None:
     host = {"Host": "127.0.0.1"}
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while True:
         text = httpx.get(f"{site.url}/metrics", headers=host, trust_env=False).text
         used = re.search(r'meridian_pool_connections\{[^}]*state="in_use"\} (\d+)', text)

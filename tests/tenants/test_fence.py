@@ -48,7 +48,7 @@ def test_one_fence_comes_while_the_last_other_one_goes(
         thread = threading.Thread(target=take_down)
         thread.start()
         time.sleep(0.3)
-    thread.join(10)
+    thread.join(60)
     assert some_frozen(cell)
     cell.execute("DELETE FROM tenancy.frozen")
     assert not some_frozen(cell)

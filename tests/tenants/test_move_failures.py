@@ -74,13 +74,13 @@ def test_a_transaction_that_began_before_is_waited_for_and_its_rows_come_along(
                     with transaction.atomic(using=alias):
                         Ticket.objects.create(title="in flight")
                         began.set()
-                        release.wait(5)
+                        release.wait(60)
                 finally:
                     connections.close_all()  # this thread's
 
         writer = threading.Thread(target=write)
         writer.start()
-        began.wait(5)
+        began.wait(60)
         threading.Timer(0.3, release.set).start()
         freeze(side)
         steps.append(release.is_set())

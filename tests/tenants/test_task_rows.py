@@ -84,7 +84,7 @@ def test_a_row_goes_when_its_task_has_ended_however(place: Leased, tmp_path: Pat
 def test_a_broker_that_is_away_costs_no_task(place: Leased, valkey_servers, tmp_path: Path):
     url = place.deployment.region(HOME).valkey_url()
     valkey_servers[HOME].terminate()
-    valkey_servers[HOME].wait(timeout=10)
+    valkey_servers[HOME].wait(timeout=60)
     try:
         with tenant_scope(place.tenant):
             jobs.tally.apply_async(("told later",), retry=False, ignore_result=True)

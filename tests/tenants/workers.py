@@ -51,7 +51,7 @@ def worker(
 
 
 def until(
-    done: Callable[[], Any], seconds: float = 20, said: Callable[[], str] = lambda: ""
+    done: Callable[[], Any], seconds: float = 60, said: Callable[[], str] = lambda: ""
 ) -> Any:
     """Wait for a true answer; returns it. `said` explains a wait in vain."""
     deadline = time.monotonic() + seconds

@@ -50,13 +50,13 @@ def test_other_tenants_do_not_notice(alone, limited):
 
 
 def test_who_waits_gets_what_becomes_free_within_a_moment(alone, limited, monkeypatch):
-    monkeypatch.setattr(module, "WAIT_SECONDS", 5.0)
+    monkeypatch.setattr(module, "WAIT_SECONDS", 60.0)
     tenant, first, second = limited(connections=1), Holder(), Holder()
     alone.enter(tenant, first)
     threading.Timer(0.05, alone.leave, (tenant.id, first)).start()
     began = time.monotonic()
     alone.enter(tenant, second)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
 
 
 def test_what_a_thread_has_left_behind_counts_no_more(alone, limited):

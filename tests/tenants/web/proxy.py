@@ -35,7 +35,7 @@ class Wire:
         counted: Counter[str] = Counter()
         before, answered = Counter(self.asked), Counter(self.answered)
         yield counted
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while (asked := self.asked - before) != self.answered - answered:
             assert time.monotonic() < deadline, "something is still under way"
             time.sleep(0.01)
