@@ -16,10 +16,11 @@ from django.db import connections
 from regions.topology import TenancyMode
 from tenants.rollout.graph import Graph
 from tenants.rollout.lint import Level
+from tenants.rollout.looks import MANY
 from tenants.rollout.sessions import Sessions
 from tenants.rollout.standing import read_progress
 from tenants.rollout.steps import Kind
-from tenants.rollout.survey import MANY, presume
+from tenants.rollout.survey import presume
 from tenants.rollout.templates import Templates
 from tenants.rollout.units import Route, Unit, Work
 

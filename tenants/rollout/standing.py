@@ -74,8 +74,30 @@ WITH own AS MATERIALIZED (
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
 ), facts(home, fact) AS (
+    {facts}
+)
+SELECT nspname, digest
+  FROM (SELECT home, sum(fact)::text || ' ' || count(*) AS digest FROM facts GROUP BY 1) AS sums
+  JOIN pg_namespace n ON n.oid = home
+"""
+
+_OF_TABLES = """
     SELECT home, hashcharextended(relkind, hashint4extended(security, seed)) FROM own
     UNION ALL
+    SELECT home, hashnameextended(i.relname, hashint4extended(
+                     indisunique::int + 2 * indisvalid::int + 4 * indnatts, seed))
+      FROM own JOIN pg_index ON indrelid = own.oid JOIN pg_class i ON i.oid = indexrelid
+    UNION ALL
+    SELECT home, hashnameextended(polname, hashcharextended('p', seed))
+      FROM own JOIN pg_policy ON polrelid = own.oid
+    UNION ALL
+    SELECT home, jsonb_hash_extended(rules, hash_array_extended(columns, seed))
+      FROM fabric.relation
+      JOIN pg_namespace n ON nspname = split_part(rel, '.', 1)
+      JOIN own ON home = n.oid AND seed = hashnameextended(split_part(rel, '.', 2)::name, 0)
+"""
+
+_OF_COLUMNS = """
     SELECT home, hashnameextended(attname, hashoidextended(atttypid,
                  hashint4extended(atttypmod, hashcharextended(attidentity,
                  hashcharextended(attgenerated, hashint4extended(attnotnull::int, seed))))))
@@ -91,24 +113,8 @@ WITH own AS MATERIALIZED (
       LEFT JOIN own AS other ON other.oid = confrelid
      WHERE contype <> 'n'
     UNION ALL
-    SELECT home, hashnameextended(i.relname, hashint4extended(
-                     indisunique::int + 2 * indisvalid::int + 4 * indnatts, seed))
-      FROM own JOIN pg_index ON indrelid = own.oid JOIN pg_class i ON i.oid = indexrelid
-    UNION ALL
     SELECT home, hashnameextended(tgname, hashcharextended('t', seed))
       FROM own JOIN pg_trigger ON tgrelid = own.oid AND NOT tgisinternal
-    UNION ALL
-    SELECT home, hashnameextended(polname, hashcharextended('p', seed))
-      FROM own JOIN pg_policy ON polrelid = own.oid
-    UNION ALL
-    SELECT home, jsonb_hash_extended(rules, hash_array_extended(columns, seed))
-      FROM fabric.relation
-      JOIN pg_namespace n ON nspname = split_part(rel, '.', 1)
-      JOIN own ON home = n.oid AND seed = hashnameextended(split_part(rel, '.', 2)::name, 0)
-)
-SELECT nspname, digest
-  FROM (SELECT home, sum(fact)::text || ' ' || count(*) AS digest FROM facts GROUP BY 1) AS sums
-  JOIN pg_namespace n ON n.oid = home
 """
 
 
@@ -158,8 +164,18 @@ def read_unlike(connection: Connection, digests: Mapping[str, str]) -> dict[str,
 
 
 def read_digests(connection: Connection, schemas: Collection[str]) -> dict[str, str]:
-    """Equal for schemas of the same structure."""
-    return dict(connection.execute(_DIGESTS, {"schemas": sorted(schemas)}).fetchall())
+    """Of tables with what guards and captures them; equal for schemas where that is the same."""
+    return _digests(connection, schemas, _OF_TABLES)
+
+
+def read_column_digests(connection: Connection, schemas: Collection[str]) -> dict[str, str]:
+    """The same of columns, constraints and triggers: as much again."""
+    return _digests(connection, schemas, _OF_COLUMNS)
+
+
+def _digests(connection: Connection, schemas: Collection[str], facts: str) -> dict[str, str]:
+    query = _DIGESTS.format(facts=facts).encode()
+    return dict(connection.execute(query, {"schemas": sorted(schemas)}).fetchall())
 
 
 def _union(schemas: Sequence[str]) -> bytes:

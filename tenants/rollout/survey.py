@@ -6,32 +6,23 @@ a replica which somebody migrated by hand is reported and not built upon.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
 from uuid import UUID
 
-import psycopg
-
-from regions.errors import ReplicaDown
 from regions.topology import CellSpec, TenancyMode
 from tenants.directory import TenantRecord
-from tenants.isolation.owner import Connection, owner
 from tenants.isolation.recording import Script
 from tenants.models import Domain, Tenant
 from tenants.rollout.graph import Graph, Progress
 from tenants.rollout.lint import concerns_of
-from tenants.rollout.standing import Standing, read_digests, read_progress, read_unlike
+from tenants.rollout.looks import Found, begin_look
+from tenants.rollout.standing import Standing
 from tenants.rollout.steps import Kind, Part
 from tenants.rollout.units import Route, Unit, Work, key_of
 from tenants.seams import record_for
-
-# Of fewer it is known at once where they stand.
-MANY = 50
 
 NOT_THERE = (Tenant.State.ERASED, Tenant.State.PROVISIONING, Tenant.State.FAILED)
 
@@ -43,25 +34,6 @@ class Survey:
     total: int
     works: tuple[Work, ...]
     unknown: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One replica's schemas: how far they are, their structure, and what tables lack."""
-
-    progress: Mapping[str, Progress] = field(default_factory=dict)
-    digests: Mapping[str, str] = field(default_factory=dict)
-    unlike: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def __or__(self, other: Found) -> Found:
-        return Found(
-            {**self.progress, **other.progress},
-            {**self.digests, **other.digests},
-            {**self.unlike, **other.unlike},
-        )
-
-    def standing(self, schema: str) -> Standing:
-        return Standing(self.progress[schema], self.unlike.get(schema, ()))
 
 
 def tenants_of(cells: Collection[str], *, using: str) -> dict[str, list[TenantRecord]]:
@@ -107,18 +79,16 @@ def survey(
     by_cell: dict[str, list[Unit]] = {}
     for unit in units:
         by_cell.setdefault(unit.spec.name, []).append(unit)
-    looks = [
-        (of_cell[0].spec, region, [unit.schema for unit in of_cell], reads)
-        for of_cell in by_cell.values()
-        for region in of_cell[0].spec.regions
-        if region not in absent
-        for reads in _sessions(len(of_cell))
-    ]
-    found: dict[tuple[str, str], Found] = defaultdict(Found)
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        looked = pool.map(lambda look: _look(*look), looks)
-        for (spec, region, *_), seen in zip(looks, looked, strict=True):
-            found[spec.name, region] |= seen
+        looks = {
+            (name, region): begin_look(
+                pool, of_cell[0].spec, region, [each.schema for each in of_cell]
+            )
+            for name, of_cell in by_cell.items()
+            for region in of_cell[0].spec.regions
+            if region not in absent
+        }
+        found = {place: look() for place, look in looks.items()}
     planner = _Planner(graph, max((len(unit.spec.regions) for unit in units), default=1))
     works = []
     unknown: Counter[str] = Counter()
@@ -141,41 +111,6 @@ def presume(graph: Graph, unit: Unit, region: str, progress: Mapping[str, Progre
     """What is to be done if nobody changed anything by hand, and all replicas are like this one."""
     planner = _Planner(graph, len(unit.spec.regions))
     return planner.plan(unit, {region: Found(progress)}, forgiven=True)
-
-
-def _tables(connection: Connection, schemas: Collection[str]) -> Found:
-    return Found(progress=read_progress(connection, schemas))
-
-
-def _catalog(connection: Connection, schemas: Collection[str]) -> Found:
-    digests = read_digests(connection, schemas)
-    return Found(digests=digests, unlike=read_unlike(connection, digests))
-
-
-Reads = Sequence[Callable[[Connection, Collection[str]], Found]]
-
-
-def _sessions(schemas: int) -> Sequence[Reads]:
-    """What each reads. Where there are many, one core reads the tenants' tables and one the
-    catalog."""
-    return [[_tables, _catalog]] if schemas < MANY else [[_tables], [_catalog]]
-
-
-def _look(spec: CellSpec, region: str, schemas: Collection[str], reads: Reads) -> Found:
-    with _reaching(spec, region) as connection:
-        return reduce(or_, (read(connection, schemas) for read in reads))
-
-
-@contextmanager
-def _reaching(spec: CellSpec, region: str) -> Iterator[Connection]:
-    try:
-        with owner(spec, region) as connection:
-            yield connection
-    except psycopg.OperationalError as error:
-        raise ReplicaDown(
-            f"Cell {spec.name!r} can't be reached in {region}, and structure changes in every "
-            f"replica or in none: mend it, or leave it for later with --without {region}."
-        ) from error
 
 
 class _Planner:
