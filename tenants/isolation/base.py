@@ -14,6 +14,7 @@ from typing import cast
 from uuid import UUID
 
 from django.conf import settings
+from django.db import connections
 from psycopg import sql
 from psycopg.errors import DuplicateTable
 
@@ -131,10 +132,15 @@ class Isolation(ABC):
         if len(regions) == 1:
             self._build_in(regions[0], script, schema, tenant)
         elif regions:
+
+            def build_in(region: str) -> None:
+                try:
+                    self._build_in(region, script, schema, tenant)
+                finally:
+                    connections.close_all()  # this thread's
+
             with ThreadPoolExecutor(len(regions)) as pool:
-                list(
-                    pool.map(lambda region: self._build_in(region, script, schema, tenant), regions)
-                )
+                list(pool.map(build_in, regions))
 
     def _build_in(
         self, region: str, script: Script | None, schema: str, tenant: TenantRecord | None
