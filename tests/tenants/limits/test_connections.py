@@ -134,16 +134,26 @@ def capped(pair) -> Iterator[TenantRecord]:
 def test_real_connections_are_capped_and_given_back(capped, pair):
     holding, go = threading.Semaphore(0), threading.Event()
 
-    def hold(tenant: TenantRecord) -> int:
+    def hold(tenant: TenantRecord) -> None:
         with tenant_scope(tenant):
             try:
                 with transaction.atomic():
                     Tag.objects.count()
                     holding.release()
                     go.wait(60)
-                return 1
             finally:
                 connections.close_all()  # this thread's, the control cell's too
+
+    def hold_soon(tenant: TenantRecord) -> None:
+        """What others held before may count for a moment."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return hold(tenant)
+            except TooManyConnections:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def look(tenant: TenantRecord) -> str:
         with tenant_scope(tenant):
@@ -156,13 +166,16 @@ def test_real_connections_are_capped_and_given_back(capped, pair):
                 connections.close_all()  # this thread's, the control cell's too
 
     with ThreadPoolExecutor(4) as threads:
-        held = [threads.submit(hold, capped) for _ in range(2)]
-        for one in held:
-            assert holding.acquire(timeout=60) or one.result(0)
+        held = [threads.submit(hold_soon, capped) for _ in range(2)]
+        for _ in held:
+            if not holding.acquire(timeout=50):
+                go.set()
+                pytest.fail(f"not held: {[one.exception() for one in held]}")
         assert threads.submit(look, capped).result() == "refused"
         assert threads.submit(look, pair[1]).result() == "served"
         go.set()
-        assert [one.result() for one in held] == [1, 1]
+        for one in held:
+            one.result()
         assert threads.submit(look, capped).result() == "served"
 
 
