@@ -33,11 +33,14 @@ def claim(subject: str, busy: TenantsError, *, patience: float = 0.0) -> Iterato
             ).fetchone()
             if not got or not got[0]:
                 raise busy
-        yield
         try:
-            session.execute("SELECT pg_advisory_unlock_all(); RESET lock_timeout")
-        except psycopg.Error:
-            session.close()
+            yield
+        finally:
+            # Also when the work failed: a session that is closed ends a moment later.
+            try:
+                session.execute("SELECT pg_advisory_unlock_all(); RESET lock_timeout")
+            except psycopg.Error:
+                session.close()
 
 
 def claim_name(subject: str) -> str:

@@ -15,6 +15,7 @@ import logging
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +42,7 @@ log = logging.getLogger("meridian.replica")
 LOOK_SECONDS = 0.2  # until it is clear what to do
 RETRY_SECONDS = 10.0
 TRUSTED_SECONDS = 60.0  # a heartbeat that is not taken calls sooner
+ENDED_SECONDS = 5.0
 ANSWER_SECONDS = 1.0  # so much later a replica serves when a peer is silent
 NOTE_BYTES = 200  # of any note: the next one covers it
 REWOUND = "went back in time and is being repaired"
@@ -52,10 +54,24 @@ SELECT pg_postmaster_start_time(), nullif(trusted_start, '-infinity'), barred = 
        (SELECT oid::text FROM pg_database WHERE datname = current_database())
   FROM fabric.gate
 """
+# A number of its own: those of all that are under way are smaller.
+_NEXT = "SELECT pg_current_xact_id()::text::bigint"
+_OLDEST = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 # The start that was looked at: meanwhile there may have been another.
 _TRUST = "UPDATE fabric.gate SET trusted_start = %s"
 _BAR = "UPDATE fabric.gate SET trusted_start = '-infinity', barred = %s"
 _OPEN = "UPDATE fabric.gate SET barred = NULL WHERE barred = %s"
+
+
+async def until_ended(link: Link) -> None:
+    """Waits for the transactions that are under way now, if they don't take long."""
+    ((edge,),) = await link.fetch(_NEXT)
+    deadline = time.monotonic() + ENDED_SECONDS
+    while time.monotonic() < deadline:
+        ((oldest,),) = await link.fetch(_OLDEST)
+        if oldest >= edge:
+            return
+        await asyncio.sleep(LOOK_SECONDS / 10)
 
 
 class Vetter:
@@ -121,7 +137,13 @@ class Vetter:
         known, expelled = await self._ask_peers()
         ((own,),) = await self._link.fetch(OWN)
         waited = time.monotonic() - self._since
-        trust, reason = judge(Sight(self._region, own, self._noted, known, waited, expelled))
+        sight = Sight(self._region, own, self._noted, known, waited, expelled)
+        trust, reason = judge(sight)
+        if trust is Trust.REPAIR:
+            # A commit is sent to the peers a moment before others see it here.
+            await until_ended(self._link)
+            ((own,),) = await self._link.fetch(OWN)
+            trust, reason = judge(replace(sight, own=own))
         if trust is Trust.STAY_OUT:
             await self._link.fetch(_BAR, (EXPELLED,))
             await self._announce(reason)
