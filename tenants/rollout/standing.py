@@ -108,7 +108,9 @@ _OF_COLUMNS = """
                      hashcharextended(confdeltype, hashint4extended(
                          condeferrable::int + 2 * condeferred::int + 4 * convalidated::int
                          + 8 * coalesce(cardinality(conkey), 0),
-                         hashint8extended(coalesce(other.seed, 0), own.seed)))))
+                         hashint8extended(CASE WHEN confrelid <> 0 THEN coalesce(other.seed, (
+                             SELECT hashnameextended(relname, 0) FROM pg_class
+                              WHERE pg_class.oid = confrelid)) ELSE 0 END, own.seed)))))
       FROM own JOIN pg_constraint ON conrelid = own.oid
       LEFT JOIN own AS other ON other.oid = confrelid
      WHERE contype <> 'n'
