@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from regions.failover.turns import clock
 from tenants.models import AuditEntry
 
 
@@ -15,4 +16,4 @@ def record(verb: str, subject: str, *, actor: str, using: str, **detail: Any) ->
 def last(verb: str, subject: str, *, using: str) -> str:
     """Who did that last, and when: how a sentence begins."""
     entry = AuditEntry.objects.using(using).filter(verb=verb, subject=subject).first()
-    return f"{entry.actor} ({entry.at:%H:%M:%S} UTC)" if entry else "Somebody else"
+    return f"{entry.actor} ({clock(entry.at)})" if entry else "Somebody else"

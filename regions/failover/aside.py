@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from datetime import UTC
 from typing import Any, TypeVar
 
 import psycopg
@@ -17,6 +16,7 @@ from regions.failover.etcd import Etcd
 from regions.failover.etcd_acceptor import EtcdAcceptor
 from regions.failover.lease import standing_aside
 from regions.failover.link import Unreachable
+from regions.failover.turns import clock
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ def last_word(deployment: Deployment, region: str) -> str:
         for word in connection.execute(_WHO, (region,)).fetchall()
     ]
     at, by = max(words, default=(None, "somebody"))
-    return f"{by} at {at.astimezone(UTC):%H:%M:%S} UTC" if at else by
+    return f"{by} at {clock(at)}" if at else by
 
 
 async def _in_etcd(

@@ -14,6 +14,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def clock(at: datetime) -> str:
+    """As an operator is told of a moment of today."""
+    return f"{at.astimezone(UTC):%H:%M:%S} UTC"
+
+
 class Turns:
     def __init__(self, say: Callable[[str, str], object], now: Callable[[], datetime]) -> None:
         self._say = say

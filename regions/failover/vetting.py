@@ -27,8 +27,10 @@ from regions.failover.keeping import Kept
 from regions.failover.link import Link, Unreachable
 from regions.replication import rewound
 from regions.replication.position import (
+    BEGUN,
     CLOSE_GAPS,
     DISTRUST,
+    OLDEST,
     OWN,
     REMEMBERED,
     Sight,
@@ -54,9 +56,6 @@ SELECT pg_postmaster_start_time(), nullif(trusted_start, '-infinity'), barred = 
        (SELECT oid::text FROM pg_database WHERE datname = current_database())
   FROM fabric.gate
 """
-# A number of its own: those of all that are under way are smaller.
-_NEXT = "SELECT pg_current_xact_id()::text::bigint"
-_OLDEST = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 # The start that was looked at: meanwhile there may have been another.
 _TRUST = "UPDATE fabric.gate SET trusted_start = %s"
 _BAR = "UPDATE fabric.gate SET trusted_start = '-infinity', barred = %s"
@@ -65,10 +64,10 @@ _OPEN = "UPDATE fabric.gate SET barred = NULL WHERE barred = %s"
 
 async def until_ended(link: Link) -> None:
     """Waits for the transactions that are under way now, if they don't take long."""
-    ((edge,),) = await link.fetch(_NEXT)
+    ((edge,),) = await link.fetch(BEGUN)
     deadline = time.monotonic() + ENDED_SECONDS
     while time.monotonic() < deadline:
-        ((oldest,),) = await link.fetch(_OLDEST)
+        ((oldest,),) = await link.fetch(OLDEST)
         if oldest >= edge:
             return
         await asyncio.sleep(LOOK_SECONDS / 10)

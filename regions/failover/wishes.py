@@ -7,12 +7,12 @@ and that what was told to have failed is not done later.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
 
 from regions.failover.aside import worked_on
 from regions.failover.journal import Request
 from regions.failover.lease import View
 from regions.failover.surroundings import Log
+from regions.failover.turns import clock
 
 OVERTAKEN = "Somebody else was faster: "  # how an outcome begins that no other try would better
 
@@ -90,7 +90,3 @@ class Wishes:
         if done is None or done.target != holder:
             return ""
         return f", as {done.by or 'an operator'} asked at {clock(done.at)}"
-
-
-def clock(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%H:%M:%S} UTC"

@@ -17,6 +17,7 @@ from typing import Any
 
 from regions.deployment import Deployment
 from regions.errors import NotSettled, ReplicaDown
+from regions.replication.position import BEGUN, OLDEST
 from regions.replication.session import Session
 from regions.replication.verification.asking import everywhere
 from regions.replication.verification.cut import barrier
@@ -36,8 +37,6 @@ SELECT setval('fabric.clock', greatest(last_value,
        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 1577836800000000))
   FROM fabric.clock
 """
-_BEGUN = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
-_OVER = "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8"
 _PARKED = "SELECT jsonb_build_array(rel, pk)::text FROM fabric.dead_letter"
 _COLLECT = """
 DELETE FROM fabric.tombstone WHERE ctid = ANY (ARRAY(
@@ -92,11 +91,11 @@ async def _require_fitness(sessions: Mapping[str, Session]) -> None:
 async def _passed(sessions: Mapping[str, Session], patience: float) -> int:
     """A stamp: no region will make one that is not greater, and all that were made are applied."""
     clocks = await everywhere(sessions, lambda s: s.fetch(_NOW))
-    begun = await everywhere(sessions, lambda s: s.fetch(_BEGUN))
+    begun = await everywhere(sessions, lambda s: s.fetch(BEGUN))
     deadline = time.monotonic() + patience
     for region, session in sessions.items():
         ((newest,),) = begun[region]
-        while not await _one(session, _OVER, newest):
+        while await _one(session, OLDEST) < newest:
             if time.monotonic() > deadline:
                 raise NotSettled(f"a transaction in {region} takes longer than {patience:g} s")
             await asyncio.sleep(PAUSE_SECONDS)
@@ -113,6 +112,6 @@ async def _collect(session: Session, horizon: int, held: list[str]) -> int:
             return gone
 
 
-async def _one(session: Session, query: str, *params: Any) -> Any:
-    ((value,),) = await session.fetch(query, params)
+async def _one(session: Session, query: str) -> Any:
+    ((value,),) = await session.fetch(query)
     return value

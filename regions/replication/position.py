@@ -31,6 +31,11 @@ SELECT coalesce(greatest(
   LEFT JOIN fabric.watermark w ON w.origin = asked.node
 """
 
+# A number of its own: those of all transactions that are under way are smaller; and the oldest of
+# those.
+BEGUN = "SELECT pg_current_xact_id()::text::bigint"
+OLDEST = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+
 # The server's start has to be looked at again.
 DISTRUST = "UPDATE fabric.gate SET trusted_start = '-infinity'"
 CLOSE_GAPS = "UPDATE fabric.watermark SET gap = NULL WHERE region = ANY (%s)"
