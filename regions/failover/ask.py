@@ -71,12 +71,13 @@ class _Agent:
 
     def close(self) -> None:
         """What nobody waits for any more is not to be done."""
-        left = [one for one, outcome in self._outcomes.items() if outcome is None]
-        with suppress(psycopg.OperationalError):
-            if left:
-                self._execute(_TAKE_BACK, (left, False))
-        if self._connection is not None:
-            self._connection.close()
+        with self._lock:
+            left = [one for one, outcome in self._outcomes.items() if outcome is None]
+            with suppress(psycopg.OperationalError):
+                if left:
+                    self._execute(_TAKE_BACK, (left, False))
+            if self._connection is not None:
+                self._connection.close()
 
     def _execute(self, query: Any, params: tuple[object, ...]) -> psycopg.Cursor[tuple[Any, ...]]:
         if self._failure is not None and time.monotonic() - self._failed_at < FAILURE_SECONDS:
