@@ -96,14 +96,14 @@ class Grounds:
             for server in servers:
                 self.guard.ends(server.pid)
             for region in self.plan.regions:
-                wait_until_ready(where.dsn(region.name, "postgres", ADMIN_ROLE))
+                wait_until_ready(where.dsn(region.name, "postgres", ADMIN_ROLE), timeout=240)
                 _set_password_again(where, region.name)
             yield where
         finally:
             for server in servers:
                 server.send_signal(signal.SIGQUIT)
             for server in servers:
-                server.wait(timeout=30)
+                server.wait(timeout=120)
 
     @contextmanager
     def valkeys(self) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
@@ -118,7 +118,7 @@ class Grounds:
             for server in servers.values():
                 server.terminate()
             for server in servers.values():
-                server.wait(timeout=60)
+                server.wait(timeout=120)
 
 
 def _set_password_again(where: Deployment, region: str) -> None:

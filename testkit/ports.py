@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import random
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from random import SystemRandom
 
 from infra.fleet.plan import HOST, PORT_SPAN, make_plan
 from infra.fleet.ports import is_free
 
+# A run has chosen its base long before its servers listen there: what takes single ports looks for
+# them above (etcd, PgBouncer), and the system gives connections those above these.
+BASES = range(20_000, 31_000, PORT_SPAN)
+SINGLE = range(31_000, 32_000)
+
 
 def free_port_base(regions: int = 3) -> int:
     """A base from which every port of a fleet of so many regions can be bound."""
-    bases = list(range(20_000, 32_000, PORT_SPAN))
-    random.shuffle(bases)
-    for base in bases:
+    for base in SystemRandom().sample(BASES, len(BASES)):
         plan = make_plan(Path("/"), regions=regions, port_base=base)
         if all(is_free(port) for port, _ in plan.ports()):
             return base
     raise RuntimeError("No range of free ports is left.")
+
+
+def free_ports() -> Iterator[int]:
+    """Single ones that are free now; runs at the same time do not look at the same ones first."""
+    return filter(is_free, SystemRandom().sample(SINGLE, len(SINGLE)))
 
 
 def reserve(port: int) -> socket.socket | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import redis
@@ -19,6 +20,7 @@ UNDURABLE = (
     "scram_iterations=1",
     "dynamic_shared_memory_type=mmap",
 )
+START_SECONDS = 120.0  # a busy machine's; one that will never answer ends before
 
 
 def start_cluster(cluster: Cluster, logs: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
@@ -47,13 +49,14 @@ def start_valkey(url: str, folder: Path) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
+    deadline = time.monotonic() + START_SECONDS
     with redis.Redis(host=at["host"], port=at["port"]) as client:
-        for _ in range(200):
-            try:
-                client.ping()
-            except redis.RedisError:
-                time.sleep(0.02)
-            else:
-                return server
+        while server.poll() is None and time.monotonic() < deadline:
+            with suppress(redis.RedisError):
+                # Something else may listen there, and answer.
+                if client.info("server")["process_id"] == server.pid:
+                    return server
+            time.sleep(0.02)
     server.kill()
+    server.wait()
     raise TimeoutError(f"Valkey did not start at {url}")

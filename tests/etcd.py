@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import SystemRandom
 
-from infra.fleet.ports import is_free
 from infra.fleet.state import REPOSITORY
 from testkit.debian import unpacked
 from testkit.guard import Guard
+from testkit.ports import free_ports
 
 PACKAGES = ("etcd-server", "etcd-client")
 
@@ -107,7 +106,7 @@ class Cluster:
                 continue
             process.send_signal(signal.SIGCONT)
             process.kill()
-            process.wait(30)
+            process.wait(120)
 
     def freeze(self, *names: str) -> None:
         self._signal(signal.SIGSTOP, names)
@@ -126,7 +125,7 @@ class Cluster:
             process.send_signal(number)
 
     def await_leader(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while True:
             try:
                 self.control("get", "none")
@@ -187,8 +186,7 @@ class Cluster:
 def running(
     folder: Path, guard: Guard, members: int = 3, tls: Tls | None = None
 ) -> Iterator[Cluster]:
-    # Two runs at the same time should not look at the same ports first.
-    free = filter(is_free, SystemRandom().sample(range(31_000, 31_500), 500))
+    free = free_ports()
     ports = {f"m{n}": (next(free), next(free)) for n in range(members)}
     folder.mkdir(exist_ok=True)
     cluster = Cluster(folder, guard, ports, tls)

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import psycopg
 
-from infra.fleet.ports import is_free
 from infra.fleet.state import REPOSITORY
 from infra.postgres.account import Account, server_account
 from regions.deployment import APP_ROLE, Deployment
 from testkit.debian import unpacked
+from testkit.ports import free_ports
 from tests.settings import TEST_GUARD
 
 PACKAGES = ("pgbouncer", "libevent-2.1-7", "libc-ares2")
@@ -53,7 +53,7 @@ def pooling(deployment: Deployment, region: str, folder: Path, *, size: int) -> 
     """PgBouncer in front of the region's PostgreSQL, `size` sessions a database; its port."""
     account = server_account()
     program = _reachable(find(), account, folder)
-    port = next(port for port in range(31_500, 32_000) if is_free(port))
+    port = next(free_ports())
     server = deployment.region(region).postgres
     password = deployment.password(APP_ROLE)
     (folder / "users.txt").write_text(f'"{APP_ROLE}" "{password}"\n')
@@ -85,7 +85,7 @@ def pooling(deployment: Deployment, region: str, folder: Path, *, size: int) -> 
             yield port
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(120)
 
 
 def _reachable(program: Program, account: Account | None, folder: Path) -> Program:
@@ -99,7 +99,7 @@ def _reachable(program: Program, account: Account | None, folder: Path) -> Progr
 
 
 def _wait(dsn: str, folder: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while True:
         try:
             psycopg.connect(dsn, connect_timeout=2).close()

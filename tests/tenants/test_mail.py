@@ -13,11 +13,11 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 from django.core.mail import EmailMessage, mail_admins, send_mail
 
-from infra.fleet.ports import is_free
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.errors import NoTenantError
 from tenants.mail import HEADER, control_plane_mail
+from testkit.ports import free_ports
 
 ACME = TenantRecord(
     id=uuid4(), slug="acme", cell="c", mode="shared", schema="public", state="active",
@@ -41,8 +41,8 @@ class Inbox:
 @pytest.fixture
 def inbox(settings) -> Iterator[Inbox]:
     found = Inbox()
-    port = next(port for port in range(28_250, 28_400) if is_free(port))
-    server = Controller(found, hostname="127.0.0.1", port=port)
+    port = next(free_ports())
+    server = Controller(found, hostname="127.0.0.1", port=port, ready_timeout=120)
     server.start()
     settings.EMAIL_BACKEND = "tenants.mail.EmailBackend"
     settings.MERIDIAN_MAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"

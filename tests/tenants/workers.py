@@ -14,7 +14,7 @@ from typing import Any
 from infra.fleet.state import REPOSITORY
 from tests.settings import TEST_GUARD
 
-START_SECONDS = 60
+START_SECONDS = 240
 
 
 @contextmanager
@@ -47,11 +47,11 @@ def worker(
         yield process
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def until(
-    done: Callable[[], Any], seconds: float = 60, said: Callable[[], str] = lambda: ""
+    done: Callable[[], Any], seconds: float = 240, said: Callable[[], str] = lambda: ""
 ) -> Any:
     """Wait for a true answer; returns it. `said` explains a wait in vain."""
     deadline = time.monotonic() + seconds

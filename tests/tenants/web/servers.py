@@ -12,11 +12,11 @@ from pathlib import Path
 
 import httpx
 
-from infra.fleet.ports import is_free
 from infra.fleet.state import REPOSITORY
+from testkit.ports import free_ports
 from tests.settings import TEST_GUARD
 
-START_SECONDS = 60
+START_SECONDS = 240
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def web(
 ) -> Iterator[int]:
     """One worker process; the port that it listens on. `interface`: wsgi or asgi; `application`:
     another than the platform's own."""
-    port = next(port for port in range(32_500, 33_000) if is_free(port))
+    port = next(free_ports())
     command = [sys.executable, "-m", "granian", "--interface", interface, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1"]
     command += ["--blocking-threads", str(threads), "--no-ws"] if interface == "wsgi" else ["--ws"]
