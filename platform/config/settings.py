@@ -264,15 +264,16 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 
 
-def _every(seconds: float, task: str) -> dict[str, Any]:
+def _every(seconds: float, task: str, *, of: str = "tenants") -> dict[str, Any]:
     """One that nobody has looked at when the next is due has expired."""
     options = {"expires": seconds - 0.5, "ignore_result": True}
-    return {"task": f"tenants.tasks.{task}", "schedule": seconds, "options": options}
+    return {"task": f"{of}.tasks.{task}", "schedule": seconds, "options": options}
 
 
 CELERY_BEAT_SCHEDULE = {
     "fill-pools": _every(15.0, "fill_pools"),
     "resume-operations": _every(30.0, "resume_operations"),
+    "end-lost-operations": _every(15.0, "end_lost_operations", of="console"),
     "start-tenant-jobs": _every(5.0, "start_tenant_jobs"),
     "take-over-tasks": _every(3.0, "take_over_tasks"),
     "start-drills": _every(20.0, "start_drills"),

@@ -1,7 +1,7 @@
 """Background work that the console starts.
 
-Guarantees that work which was delivered twice is not done again once it has ended, and that its
-end is recorded: done with what was measured, or failed with the reason.
+Guarantees that work which was delivered twice is begun once, and that its end is recorded: done
+with what was measured, or failed with the reason, also if its worker was killed.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ from typing import Any
 
 import psycopg
 from celery import shared_task
+from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
 from django.db import Error as DatabaseError
 
-from console.operations.recorder import Recorder, Step, write_end
+from console.operations.claiming import claim, end_lost
+from console.operations.recorder import Recorder, Step, patiently, write_end
 from console.specs import topology
 from regions.current import deployment
+from regions.deployment import CONTROL_CELL
 from regions.errors import RegionsError, SwitchoverFailed
 from regions.failover.aside import stand_aside
 from regions.failover.emptying import bring_home, empty
 from regions.failover.operations import failover, switchover
-from tenants.databases import control_writer_alias
+from tenants.databases import control_writer_alias, leases
 from tenants.errors import TenantsError
 from tenants.lifecycle import move
 from tenants.lifecycle.set_policy import set_policy
@@ -114,17 +118,31 @@ def move_tenant(operation_id: str) -> None:
     _carry_out(operation_id, work)
 
 
+@shared_task(name="console.tasks.end_lost_operations")  # type: ignore[untyped-decorator]
+def end_lost_operations() -> int:
+    """End what no worker works on, where the control cell is written; returns how many."""
+    lease = leases().get(CONTROL_CELL)
+    if lease is None or lease.writer != settings.MERIDIAN_REGION:
+        return 0
+    return end_lost()
+
+
 def _carry_out(
     operation_id: str, work: Callable[[Operation, str, Step], dict[str, Any] | None]
 ) -> None:
-    alias = control_writer_alias()
-    operation = Operation.objects.using(alias).get(id=operation_id)
-    if operation.state in (Operation.State.DONE, Operation.State.FAILED):
+    operation = patiently(lambda: claim(operation_id))
+    if operation is None:
+        logger.info("Operation %s is not begun: it is another worker's, or was", operation_id)
         return
     try:
         with Recorder(operation_id) as recorder:
             recorder.step("Reading the map")
-            result = work(operation, alias, recorder.step)
+            result = work(operation, control_writer_alias(), recorder.step)
+    except SoftTimeLimitExceeded:
+        limit = settings.CELERY_TASK_SOFT_TIME_LIMIT
+        error = f"Not done within {limit} s; what has moved stays moved. Try again to go on."
+        write_end(operation_id, state=Operation.State.FAILED, error=error)
+        return
     except (RegionsError, TenantsError, DatabaseError, psycopg.Error, OSError) as error:
         logger.warning("%s of %s failed: %s", operation.verb, operation.slug, error)
         write_end(operation_id, state=Operation.State.FAILED, error=str(error))

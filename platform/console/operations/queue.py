@@ -14,6 +14,7 @@ from uuid import UUID
 
 from celery import Task
 from django.db import transaction
+from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from console.tasks import (
@@ -69,7 +70,11 @@ def retry(operation: Operation) -> bool:
     """Queue a failed operation again; False when it is not in that state (any more)."""
     with transaction.atomic():
         claimed = Operation.objects.filter(id=operation.id, state=Operation.State.FAILED).update(
-            state=Operation.State.QUEUED, step="Waiting for a worker", percent=0, error=""
+            state=Operation.State.QUEUED,
+            step="Waiting for a worker",
+            percent=0,
+            error="",
+            updated_at=Now(),
         )
         if claimed and operation.verb in TASKS:
             transaction.on_commit(partial(_send, operation))
