@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 from regions import cells
 from regions.deployment import AGENT_ROLE, Deployment, LeaseStore
@@ -20,6 +21,7 @@ from regions.replication import install
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from tests.etcd import Cluster
 
+PATIENCE = 120.0
 Closing = list[Callable[[], Awaitable[None]]]
 
 
@@ -52,7 +54,7 @@ class Store:
 
 
 @contextmanager
-def in_etcd(cluster: Cluster, timeout: float = 30) -> Iterator[Store]:
+def in_etcd(cluster: Cluster, timeout: float = PATIENCE) -> Iterator[Store]:
     """One acceptor: the cluster. `timeout`: seconds until a call is given up."""
 
     def ways(proposer: str, ttl: float, closing: Closing) -> dict[str, Acceptor]:
@@ -78,7 +80,8 @@ class LaterThanFirst:
 
 @contextmanager
 def in_postgres(deployment: Deployment) -> Iterator[Store]:
-    """An acceptor in each region's PostgreSQL."""
+    """An acceptor in each region's PostgreSQL; whoever asks hears all of them, however late one is
+    on a busy machine."""
     spec = CellSpec(
         "acceptors", TenancyMode.DEDICATED, WritePolicy.ACTIVE_PASSIVE, tuple(deployment.regions)
     )
@@ -94,10 +97,11 @@ def in_postgres(deployment: Deployment) -> Iterator[Store]:
         found: dict[str, Acceptor] = {}
         for name in spec.regions:
             dsn = deployment.dsn(name, spec.database, AGENT_ROLE)
-            look, vote = (Link(f"acceptor in {name}", dsn, timeout=30) for _ in range(2))
+            look, vote = (Link(f"acceptor in {name}", dsn, timeout=PATIENCE) for _ in range(2))
             closing += [look.close, vote.close]
             found[name] = PostgresAcceptor(look, vote)
         return found
 
-    yield Store(ways, spec)
+    with patch("regions.failover.lease.STRAGGLERS", PATIENCE):
+        yield Store(ways, spec)
     cells.drop_databases(deployment, spec)

@@ -11,7 +11,8 @@ from tests.regions.failover.stores import in_etcd
 
 TTL = 3.0
 LONG = 300.0
-TIMEOUT = 3.0
+SHORT = 3.0  # the time that is lost where nobody answers
+FROZEN = 12.0  # a third of it is lost to a member that does not
 
 
 async def renewed(leases: Leases, held: dict[str, Held]) -> dict[str, Held]:
@@ -46,9 +47,10 @@ def test_a_member_that_is_lost_or_frozen_costs_no_lease(etcd: Cluster) -> None:
         finally:
             etcd.start("m0")
         etcd.await_leader()
-        assert (await b.observe(["member"]))["member"].holder == "a"
+        while (await b.observe(["member"]))["member"].holder != "a":
+            assert a._clock() < held["member"].until
 
-    with in_etcd(etcd, TIMEOUT) as store:
+    with in_etcd(etcd, FROZEN) as store:
         store.run(test, LONG)
 
 
@@ -67,7 +69,7 @@ def test_without_a_majority_nobody_gets_a_lease_and_what_is_held_lives_on(etcd: 
         await keeps(a, held)
         assert await got(b, "fresh")
 
-    with in_etcd(etcd, TIMEOUT) as store:
+    with in_etcd(etcd, SHORT) as store:
         store.run(test, LONG)
 
 
@@ -88,7 +90,7 @@ def test_a_store_that_went_back_grants_nothing_that_it_may_have_granted_before(
         assert a._clock() >= held["restored"].until
         assert won.epoch > held["restored"].epoch
 
-    with in_etcd(etcd, TIMEOUT) as store:
+    with in_etcd(etcd) as store:
         store.run(test, TTL)
 
 
@@ -104,5 +106,5 @@ def test_the_newest_word_about_a_region_that_stands_aside_is_heard(etcd: Cluster
         await say("us-east", 3.0, False)
         assert not (await b.observe(["aside"]))["aside"].aside
 
-    with in_etcd(etcd, TIMEOUT) as store:
+    with in_etcd(etcd) as store:
         store.run(test, LONG)
