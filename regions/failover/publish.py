@@ -81,8 +81,8 @@ class Publisher:
 
 
 class Bell:
-    """Rings when the control database announces a change. Without it, those who wait look at
-    the end of their patience."""
+    """Rings when the control database announces a change, and when it begins to listen: until then
+    it has heard of none. Without it, those who wait look at the end of their patience."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -95,6 +95,7 @@ class Bell:
                     self._dsn, autocommit=True, connect_timeout=2
                 ) as connection:
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                    self._rung.set()
                     async for _ in connection.notifies():
                         self._rung.set()
             await asyncio.sleep(RECONNECT_SECONDS)
