@@ -62,7 +62,7 @@ def pooling(deployment: Deployment, region: str, folder: Path, *, size: int) -> 
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
         f"auth_type = scram-sha-256\nauth_file = {folder / 'users.txt'}\n"
         f"pool_mode = transaction\ndefault_pool_size = {size}\nmax_client_conn = 200\n"
-        "ignore_startup_parameters = extra_float_digits,options\nserver_idle_timeout = 60\n"
+        "ignore_startup_parameters = extra_float_digits,options\nserver_idle_timeout = 3600\n"
     )
     if account:
         for path in (folder, *folder.glob("*.*")):

@@ -33,7 +33,8 @@ def applying(deployment: Deployment, home: str, *prefixes: str) -> Iterator[None
         yield
     finally:
         stop.set()
-        thread.join(timeout=20)
+        thread.join(timeout=240)
+        assert not thread.is_alive(), "a worker does not end"
 
 
 async def _work(

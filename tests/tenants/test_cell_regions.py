@@ -107,9 +107,9 @@ def test_a_region_that_is_lost_for_good_is_taken_out_of_a_cell(
     settings.MERIDIAN_DEPLOYMENT = replace(deployment, regions={**deployment.regions, AWAY: away})
     database = database_name(name)
     with cells.administrator(deployment, HOME, database) as admin:
-        wait_for("a heartbeat", lambda: one(admin, HEARD), 60)
+        wait_for("a heartbeat", lambda: one(admin, HEARD), 240)
         transport.unsubscribe(admin, cell_spec(name), sender=AWAY)
-        wait_for("what has arrived", lambda: one(admin, APPLIED), 60)
+        wait_for("what has arrived", lambda: one(admin, APPLIED), 240)
         admin.execute("UPDATE fabric.watermark SET at = at - interval '1 hour'")
     foreseen = cell("remove-region", name, AWAY, "--lost", "--dry-run")
     assert (foreseen["dry_run"], foreseen["regions"]) == (True, [HOME])

@@ -52,7 +52,7 @@ def at(tenant: TenantRecord, region: str) -> str:
     return cell_alias(tenant.cell, region=region)
 
 
-def eventually(check: Callable[[], Any], seconds: float = 30.0) -> Any:
+def eventually(check: Callable[[], Any], seconds: float = 240.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := check()):
         assert time.monotonic() < deadline, found

@@ -216,7 +216,7 @@ def test_exit_statuses_and_one_line_reasons(tenants, words, status: int, reason:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"},
     )
     assert done.returncode == status

@@ -23,7 +23,7 @@ from tests.tenants.replicas import differences
 # The package shows the verb under the module's name.
 moving = import_module("tenants.lifecycle.move")
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
 
 
 def after(monkeypatch, step: str, act: Callable[[], Any]) -> None:

@@ -91,7 +91,7 @@ def test_p01_the_audit_finds_a_cell_copied_to_a_forbidden_region(
         status, after, refusal = run("audit")
     finally:
         with cells.administrator(control, "us-east") as admin:
-            admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(database)))
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
     found = [f for f in after["findings"] if database in f["what"]]
     assert status == 1
     assert [(f["rule"], f["where"]) for f in found] == [("P01", "us-east")]

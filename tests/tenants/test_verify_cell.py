@@ -19,6 +19,7 @@ from tenants.directory import TenantRecord
 from tenants.models import AuditEntry
 from tests.tenants.conftest import EU, HOME, MODES
 from tests.tenants.moves import fresh
+from tests.tenants.workers import until
 
 AWAY = next(region for region in EU if region != HOME)
 
@@ -43,7 +44,8 @@ def corrupt(deployment: Deployment, tenant: TenantRecord, statement: str, region
                 sql.Identifier(tenant.schema if tenant.mode == "schema" else "public")
             )
         )
-        assert admin.execute(statement.encode()).rowcount == 1
+        # What the tenant wrote may be on its way to this region.
+        until(lambda: admin.execute(statement.encode()).rowcount == 1)
 
 
 @pytest.mark.parametrize("mode", MODES)

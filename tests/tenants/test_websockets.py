@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -16,14 +17,17 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from desk.models import Tag
 from regions import cells
 from regions.deployment import Deployment
+from regions.topology import database_name
 from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.lifecycle import resume, suspend
 from tenants.models import Tenant
 from testkit.control import forget_maps, publish_maps
 from tests.tenants.conftest import HOME
-from tests.tenants.web.servers import web
+from tests.tenants.web.servers import pooled, web
 from tests.tenants.workers import until
+
+PATIENCE = 240
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +46,19 @@ def port(
 def opened(port: int, host: str, **options: Any) -> Any:
     """A connection whose Host header is the tenant's."""
     return connect(
-        f"ws://{host}:{port}/", host="127.0.0.1", port=port, proxy=None, open_timeout=20, **options
+        f"ws://{host}:{port}/",
+        host="127.0.0.1",
+        port=port,
+        proxy=None,
+        open_timeout=PATIENCE,
+        ping_interval=None,
+        **options,
     )
 
 
 async def said(socket: ClientConnection, text: str) -> str:
     await socket.send(text)
-    return str(await asyncio.wait_for(socket.recv(), 20))
+    return str(await asyncio.wait_for(socket.recv(), PATIENCE))
 
 
 def test_a_connection_stays_with_its_tenant(port: int, tenants) -> None:
@@ -109,7 +119,7 @@ def test_it_is_closed_when_the_tenant_is_suspended(
             assert tenant.slug in await said(socket, "hello")
             await asyncio.to_thread(_suspend)
             with pytest.raises(ConnectionClosed) as closed:
-                await asyncio.wait_for(socket.recv(), 5)
+                await asyncio.wait_for(socket.recv(), PATIENCE)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1008
             assert other.slug in await said(third, "still here")
@@ -139,15 +149,18 @@ def test_one_counts_for_its_tenants_connections_while_it_handles_a_message(
         async with opened(port, host) as one, opened(port, host) as two:
             for socket in (one, two, one, two):
                 assert tenant.slug in await said(socket, "in turn")
-            request = asyncio.create_task(sleeping(port, host))
-            await asyncio.to_thread(asleep, deployment, tenant)
-            with pytest.raises(ConnectionClosed) as closed:
-                await said(two, "at once")
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1013
-            async with opened(port, other.hosts[0]) as theirs:
-                assert other.slug in await said(theirs, "not theirs")
+                await asyncio.to_thread(all_given_back, port)
+            with nobody_writes(deployment, tenant):
+                request = asyncio.create_task(writing(port, host))
+                await asyncio.to_thread(waits, deployment, tenant)
+                with pytest.raises(ConnectionClosed) as closed:
+                    await said(two, "at once")
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == 1013
+                async with opened(port, other.hosts[0]) as theirs:
+                    assert other.slug in await said(theirs, "not theirs")
             assert await request == 200
+            await asyncio.to_thread(all_given_back, port)
             assert tenant.slug in await said(one, "afterwards")
 
     try:
@@ -157,13 +170,28 @@ def test_one_counts_for_its_tenants_connections_while_it_handles_a_message(
         limit(tenant, deployment)
 
 
-async def sleeping(port: int, host: str) -> int:
-    """A request that keeps a connection to the database for a while: its status in the end."""
-    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+async def writing(port: int, host: str) -> int:
+    """A request that keeps a connection to the database until it may write: its status in the
+    end."""
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         answer = await client.post(
-            f"http://127.0.0.1:{port}/writing?name=slow&seconds=5&sql", headers={"Host": host}
+            f"http://127.0.0.1:{port}/writing?name=slow&seconds=0", headers={"Host": host}
         )
     return answer.status_code
+
+
+@contextmanager
+def nobody_writes(deployment: Deployment, tenant: TenantRecord) -> Iterator[None]:
+    """Who wants to write a tag waits until the block ends."""
+    database = database_name(tenant.cell)
+    with cells.administrator(deployment, HOME, database) as admin, admin.transaction():
+        admin.execute("LOCK TABLE public.desk_tag IN SHARE ROW EXCLUSIVE MODE")
+        yield
+
+
+def all_given_back(port: int) -> None:
+    """Returns when no connection of the server's is in use: an answer comes a moment before."""
+    until(lambda: pooled(port, "in_use") == 0)
 
 
 def limit(tenant: TenantRecord, deployment: Deployment, **limits: int) -> None:
@@ -172,12 +200,12 @@ def limit(tenant: TenantRecord, deployment: Deployment, **limits: int) -> None:
     connections.close_all()
 
 
-def asleep(deployment: Deployment, tenant: TenantRecord) -> None:
-    """Returns when one of the tenant's statements sleeps."""
+def waits(deployment: Deployment, tenant: TenantRecord) -> None:
+    """Returns when one of the tenant's statements waits for a lock."""
     with cells.administrator(deployment, HOME) as admin:
         until(
             lambda: admin.execute(
-                "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE %s",
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s",
                 [f"%{tenant.id}%"],
             ).fetchone()
         )

@@ -49,7 +49,7 @@ class Sites:
                     f"http://127.0.0.1:{port}/{path}",
                     headers={"Host": host},
                     trust_env=False,
-                    timeout=30,
+                    timeout=240,
                 )
             assert answer.status_code == 200, answer.text
         return dict(trips)

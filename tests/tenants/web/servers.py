@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -62,6 +63,19 @@ def web(
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def pooled(port: int, state: str) -> int:
+    """How many of the server's connections to its databases are `in_use`, or `idle`."""
+    page = httpx.get(
+        f"http://127.0.0.1:{port}/metrics",
+        headers={"Host": "127.0.0.1"},
+        timeout=START_SECONDS,
+        trust_env=False,
+    )
+    found = re.search(rf'meridian_pool_connections\{{[^}}]*state="{state}"\}} (\d+)', page.text)
+    assert found, page.text
+    return int(found[1])
 
 
 def _wait(port: int, log: Path) -> None:
