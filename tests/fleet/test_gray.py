@@ -21,7 +21,6 @@ from regions.topology import read_leases
 from tests.fleet.conftest import Fleet
 from tests.fleet.test_story import eventually, post
 
-PATIENCE = 60.0
 # Of the heartbeat only: a commit that takes longer than anybody should wait.
 SLOW = """
 CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql
@@ -77,9 +76,9 @@ def at_home(ground: Ground) -> Iterator[None]:
         return done.returncode == 0 and ground.writers() == {"eu-west"}
 
     if ground.writers() != {"eu-west"}:
-        eventually(home, PATIENCE)
+        eventually(home)
     yield
-    eventually(home, PATIENCE)
+    eventually(home)
 
 
 @contextmanager
@@ -112,8 +111,8 @@ def test_a_database_that_is_slow_and_one_that_takes_no_writes_lose_their_cells(
         ready = ground.fleet.region("eu-west")
         assert ready["up"]
         for tenant in ground.tenants:
-            eventually(lambda cell=tenant["cell"]: ground.writer(cell) == "eu-central", PATIENCE)
-            eventually(lambda tenant=tenant: ground.takes_writes_of(tenant), PATIENCE)
+            eventually(lambda cell=tenant["cell"]: ground.writer(cell) == "eu-central")
+            eventually(lambda tenant=tenant: ground.takes_writes_of(tenant))
         assert ground.fleet.region("eu-west")["up"]
 
 
@@ -131,7 +130,7 @@ def test_a_full_disk_that_comes_and_goes_moves_the_writers_once(ground: Ground) 
     mode = folder.stat().st_mode
     try:
         folder.chmod(0o500)
-        eventually(lambda: ground.writers() == {"eu-central"}, PATIENCE)
+        eventually(lambda: ground.writers() == {"eu-central"})
         folder.chmod(mode)
         look(1.5)
         folder.chmod(0o500)
@@ -149,9 +148,9 @@ def test_a_region_that_sees_the_quorum_and_that_clients_do_not_see_hands_its_cel
 ) -> None:
     ground.fleet.run("break", "process", "eu-west:web", "--how", "freeze")
     try:
-        eventually(lambda: ground.writers() == {"eu-central"}, PATIENCE)
+        eventually(lambda: ground.writers() == {"eu-central"})
         for tenant in ground.tenants:
-            eventually(lambda tenant=tenant: ground.takes_writes_of(tenant), PATIENCE)
+            eventually(lambda tenant=tenant: ground.takes_writes_of(tenant))
     finally:
         ground.fleet.run("heal", "process", "eu-west:web")
         # A new agent has nothing against its web: else the cells would leave again for a while.

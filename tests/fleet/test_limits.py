@@ -16,7 +16,7 @@ from tests.fleet.test_story import eventually
 
 CUSTOMERS = "/api/desk/customers"
 # What is promised is a second; the machine that tests may be a busy one.
-PROMPT_SECONDS = 30.0
+PROMPT_SECONDS = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,13 @@ def flood(fleet: Fleet, tenant: dict[str, Any], done: Callable[[], bool]) -> Cou
 def test_a_flood_is_refused_while_the_other_tenants_requests_all_pass(
     fleet: Fleet, loud: dict[str, Any], calm: dict[str, Any]
 ):
-    limit(fleet, loud, "requests_per_minute=300", "burst=10", "concurrent_requests=4")
+    limit(fleet, loud, "requests_per_minute=60", "burst=10", "concurrent_requests=4")
+
+    def known() -> bool:
+        told = ask(fleet, loud, path="/api/limits")
+        return bool(told.status_code == 429 or told.json()["limits"]["requests_per_minute"] == 60)
+
+    eventually(known)
     began = time.monotonic()
     answers: list[int] = []
     with ThreadPoolExecutor(1) as pool:
@@ -76,7 +82,7 @@ def test_a_flood_is_refused_while_the_other_tenants_requests_all_pass(
     assert set(answers) == {200}
     assert set(seen) == {200, 429}
     assert seen[429] > seen[200]
-    assert seen[200] <= 10 + 5 * (time.monotonic() - began) + 1
+    assert seen[200] <= 10 + (time.monotonic() - began) + 1
 
 
 def test_a_changed_limit_is_in_force_in_every_region_at_once(fleet: Fleet, loud: dict[str, Any]):
@@ -96,15 +102,20 @@ def test_a_tenant_at_its_quota_reads_and_deletes_and_adds_nothing(
     limit(fleet, loud, "requests_per_minute=unlimited", "burst=unlimited", "rows=3")
     made = [add(fleet, loud, number) for number in range(3)]
     assert [answer.status_code for answer in made] == [201] * 3
-    eventually(lambda: add(fleet, loud, int(time.time())).status_code == 507, seconds=60)
-    told = ask(fleet, loud, path="/api/limits").json()
-    assert [(quota["what"], quota["state"]) for quota in told["quotas"]] == [("rows", "over")]
+    eventually(lambda: add(fleet, loud, int(time.time())).status_code == 507)
+
+    def over() -> bool:
+        quotas = ask(fleet, loud, path="/api/limits").json()["quotas"]
+        return [(quota["what"], quota["state"]) for quota in quotas] == [("rows", "over")]
+
+    # The region that answers a read need not be the one that was written in.
+    eventually(over)
     assert add(fleet, calm, 1).status_code == 201
-    assert ask(fleet, loud).json()["count"] >= 3
+    eventually(lambda: ask(fleet, loud).json()["count"] >= 3)
     for customer in ask(fleet, loud).json()["items"]:
         path = f"{CUSTOMERS}/{customer['id']}"
         assert ask(fleet, loud, "DELETE", path=path).status_code == 204
-    eventually(lambda: add(fleet, loud, int(time.time())).status_code == 201, seconds=60)
+    eventually(lambda: add(fleet, loud, int(time.time())).status_code == 201)
 
 
 def test_the_operator_sees_what_was_used_and_refused(fleet: Fleet, loud: dict[str, Any]):
@@ -112,7 +123,7 @@ def test_the_operator_sees_what_was_used_and_refused(fleet: Fleet, loud: dict[st
         days = fleet.json("tenant", "usage", "loud")["days"]
         return sum(day["requests"] for day in days) > 40 and any(day["refused"] for day in days)
 
-    eventually(counted, seconds=90)
+    eventually(counted)
     metrics = fleet.request("GET", "/metrics", host="127.0.0.1")
     assert 'meridian_limited_requests_total{limit="requests_per_minute"' in metrics.text
     assert "loud" not in metrics.text

@@ -40,7 +40,10 @@ def test_a_session_reads_its_writes_in_the_other_region_and_goes_back(
     doors = {name: fleet.region(name)["web"] for name in REGIONS}
     token = "session"
     missed = 0
-    for number in range(3):
+    # On a busy machine what is written may be there before anybody looks; not each time.
+    for number in range(30):
+        if number > 2 and missed:
+            break
         written = post(fleet, far, f"w{number}", headers={HEADER: token})
         assert written.status_code == 201, written.text
         (other,) = set(REGIONS) - {written.headers["x-region"]}
@@ -54,8 +57,7 @@ def test_a_session_reads_its_writes_in_the_other_region_and_goes_back(
             assert answer.status_code in (200, 503), answer.text  # never without the write
             return answer.status_code == 200 and answer
 
-        eventually(seen, seconds=30)
-        answer = seen()
+        answer = eventually(seen)
         assert answer.headers["x-region"] == other
         assert float(answer.headers["x-staleness"]) > 0
         token = answer.headers[HEADER]
@@ -70,6 +72,7 @@ def test_the_edge_takes_a_session_to_the_writer_when_its_region_is_cut_off(
 ) -> None:
     fleet.run("break", "link", *REGIONS)  # what is written now can't arrive
     written = post(fleet, far, "far away", headers={HEADER: "session"})
+    assert written.status_code == 201, written.text
     writer = written.headers["x-region"]
     (other,) = set(REGIONS) - {writer}
     path = f"{TICKETS}/{written.json()['id']}"

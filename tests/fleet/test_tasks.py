@@ -56,12 +56,12 @@ def test_tasks_of_a_lost_region_are_taken_over_and_it_does_not_do_them_again(
     assert reminders(fleet, busy) == []
     fleet.run("break", "region", home, "--how", "kill")
     expected = [f"r{number}" for number in range(SENT)]
-    eventually(lambda: reminders(fleet, busy) == expected, seconds=90)
+    eventually(lambda: reminders(fleet, busy) == expected)
     fleet.run("heal", "all")
     # Its broker still has the messages: its worker asks, and is told that they have ended.
     log = fleet.folder / "logs" / f"{other}-worker.log"
     ended = "is not begun: it has ended"
-    eventually(lambda: log.read_text().count(ended) >= SENT, seconds=90)
-    eventually(lambda: open_tasks(fleet, busy) == [], seconds=30)
+    eventually(lambda: log.read_text().count(ended) >= SENT)
+    eventually(lambda: open_tasks(fleet, busy) == [])
     assert reminders(fleet, busy) == expected
     assert fleet.json("cell", "verify", busy["cell"])["equal"]

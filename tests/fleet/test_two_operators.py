@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from infra.fleet.state import REPOSITORY, saved_plan
+from infra.fleet.state import saved_plan
 from regions.deployment import load
 from regions.drills.report import both_open
 from regions.drills.watch import Watch
@@ -19,7 +18,6 @@ from regions.topology import read_topology
 from tests.fleet.conftest import Fleet
 from tests.fleet.test_story import eventually, post
 
-PATIENCE = 60.0
 HOME, AWAY = "eu-west", "eu-central"
 SUN = "eu-west 08:00 UTC, eu-central 20:00 UTC"
 
@@ -47,8 +45,8 @@ def is_whole(fleet: Fleet, tenant: dict[str, Any]) -> None:
         writable = sum(one["writable"] for one in shown["replicas"])
         return writable == (2 if shown["policy"] == "active_active" else 1)
 
-    eventually(gates, PATIENCE)
-    eventually(lambda: post(fleet, tenant, "whole").status_code == 201, PATIENCE)
+    eventually(gates)
+    eventually(lambda: post(fleet, tenant, "whole").status_code == 201)
 
 
 def test_the_same_operation_twice_at_once_moves_a_cell_once_and_loses_nothing(
@@ -89,27 +87,15 @@ def test_two_policies_at_once_come_to_one_of_them(fleet: Fleet, tenant: dict[str
 
 
 def killed_once_it_says(fleet: Fleet, what: str, *words: str) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", *words],
-        cwd=REPOSITORY,
-        env=fleet.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stderr
-        for line in process.stderr:
-            if what in line:
-                process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    done = fleet.python("-m", "tests.fleet.killed", what, *words)
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def test_a_change_of_policy_that_is_killed_is_finished_by_the_agents(
     fleet: Fleet, tenant: dict[str, Any]
 ) -> None:
     words = ("cell", "policy", tenant["cell"], "--to", "active_passive")
-    killed_once_it_says(fleet, "→", *words)  # within its transaction, or just after it
+    killed_once_it_says(fleet, "waiting for the agents", *words)  # it has just committed
     is_whole(fleet, tenant)
     assert fleet.json(*words)["policy"] == "active_passive"
     is_whole(fleet, tenant)

@@ -53,8 +53,9 @@ def test_its_first_read_and_write_succeed_at_each_regions_own_door(far: Fleet, m
 
 
 def test_a_command_that_did_not_wait_would_leave_regions_that_do_not_know_it(far: Fleet):
-    found = onboard(far, "hasty", "shared", "--without-the-wait")
-    assert any(answers != USED for answers in found["answers"].values())
+    """Unless the news is faster than whoever asks: it is not each time."""
+    tried = (onboard(far, f"hasty-{n}", "shared", "--without-the-wait") for n in range(20))
+    assert any(found != USED for one in tried for found in one["answers"].values())
 
 
 def test_one_with_a_leased_cell_is_read_everywhere_and_written_where_the_lease_is(far: Fleet):
