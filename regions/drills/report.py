@@ -248,14 +248,23 @@ def _never_two(seen: Seen) -> Check:
 
 
 def both_open(gates: Sequence[Gate]) -> tuple[float, str] | None:
-    """The first moment at which two regions' gates were open, as far as the newest look at each
-    tells, and whose they were."""
-    newest: dict[str, Gate] = {}
-    for gate in sorted(gates, key=lambda one: one.at):
-        newest[gate.region] = gate
-        open_now = sorted(one.region for one in newest.values() if one.until > gate.at)
-        if len(open_now) > 1:
-            return gate.at, " and ".join(open_now)
+    """The first moment at which two regions' gates were open, as far as the looks at each tell, and
+    whose they were. One that the next look finds closed before its time was so at some moment
+    between the two: it is known to have been open only when it was seen to be."""
+    ordered = sorted(gates, key=lambda one: one.at)
+    following: dict[str, Gate] = {}
+    ends: list[float] = []
+    for gate in reversed(ordered):
+        later = following.get(gate.region, gate)
+        ends.append(gate.until if later.until >= gate.until else gate.at)
+        following[gate.region] = gate
+    until: dict[str, float] = {}
+    for gate, end in zip(ordered, reversed(ends), strict=True):
+        open_now = {region for region, last in until.items() if last > gate.at} - {gate.region}
+        until[gate.region] = end
+        if gate.until > gate.at and open_now:
+            open_now.add(gate.region)
+            return gate.at, " and ".join(sorted(open_now))
     return None
 
 

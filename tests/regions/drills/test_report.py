@@ -82,6 +82,18 @@ def test_a_gate_that_was_closed_before_its_time_is_none() -> None:
     assert "never two writers" not in failed("kill-region", replace(MOVED, gates=handed))
 
 
+def test_a_gate_that_was_closed_between_two_looks_is_none_after_the_first() -> None:
+    """The watch was busy while a cell was handed over."""
+    handed = [
+        Gate(12.0, WEST, 4, 15.0),
+        Gate(12.4, CENTRAL, 5, 15.4),
+        Gate(12.5, WEST, 4, float("-inf")),
+    ]
+    assert "never two writers" not in failed("kill-region", replace(MOVED, gates=handed))
+    still_open = [*handed[:2], Gate(12.5, WEST, 4, 15.0), *handed[2:]]
+    assert "never two writers" in failed("kill-region", replace(MOVED, gates=still_open))
+
+
 moments = st.floats(9.0, 29.0)
 regions = st.sampled_from([WEST, CENTRAL])
 
