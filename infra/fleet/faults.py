@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
-from infra.errors import NotRunning, UnknownTarget
+from infra.errors import NotRunning, ServerFailed, UnknownTarget
 from infra.fleet.control import Supervisor
 from infra.fleet.plan import Plan
 from infra.fleet.progress import Say
@@ -14,6 +15,7 @@ from infra.wan import conditions
 from infra.wan.conditions import HEALTHY, Condition, Link
 from regions.deployment import load
 
+FOLLOW_SECONDS = 60.0
 # After a power cut PostgreSQL recovers first; then what needs it starts.
 START_ORDER = ("postgres", "valkey", "agent", "web", "worker", "beat")
 
@@ -48,7 +50,7 @@ def restart(plan: Plan, name: str) -> None:
 
 
 def break_link(plan: Plan, a: str, b: str, condition: Condition, *, one_way: bool) -> None:
-    """Put a condition on a→b, and on b→a unless `one_way`."""
+    """Put a condition on a→b, and on b→a unless `one_way`; it is in force when this returns."""
     _change(plan, _ways(plan, a, b, one_way=one_way), lambda _: condition)
 
 
@@ -121,3 +123,8 @@ def _change(plan: Plan, ways: list[Link], new: Callable[[Link], Condition]) -> N
     running(plan)
     now = conditions.read(plan.state)
     conditions.write(plan.state, {**now, **{way: new(way) for way in ways}})
+    deadline = time.monotonic() + FOLLOW_SECONDS
+    while not conditions.are_in_force(plan.state):
+        if time.monotonic() > deadline:
+            raise ServerFailed("The links' proxy does not follow: `fleet heal all` brings it back.")
+        time.sleep(0.02)

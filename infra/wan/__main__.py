@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from infra.wan.conditions import FILE, Condition, Link, read
+from infra.wan.conditions import FILE, Condition, Link, identity, put_in_force, read
 from infra.wan.proxy import Route, Wan
 
 POLL_SECONDS = 0.05
@@ -45,11 +45,11 @@ async def serve(state: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     wan = Wan(routes(state))
     conditions: dict[Link, Condition] = {}
-    seen: tuple[int, int] | None = None
+    seen = ""
     await wan.apply(read(state))
     logger.info("%d links", len(wan.routes))
     while not stop.is_set():
-        if (now := _identity(state / FILE)) != seen:
+        if (now := identity(state)) != seen:
             seen = now
             try:
                 conditions = read(state)
@@ -57,20 +57,13 @@ async def serve(state: Path) -> None:
                 logger.error("%s is not valid, nothing changed: %s", FILE, invalid)
             else:
                 await wan.apply(conditions)
+                put_in_force(state, now)
                 logger.info("conditions: %s", conditions or "all healthy")
         try:
             await asyncio.wait_for(stop.wait(), POLL_SECONDS)
         except TimeoutError:
             continue
     wan.close()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_mtime_ns, status.st_ino
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = "links.json"
+IN_FORCE = "links.in_force"  # which of these documents the proxy has put in force
 Link = tuple[str, str]
 
 
@@ -81,3 +82,25 @@ def write(state: Path, conditions: Mapping[Link, Condition]) -> None:
     beside = state / f"{FILE}.tmp"
     beside.write_text(json.dumps(render(conditions), indent=2))
     beside.rename(state / FILE)
+
+
+def identity(state: Path) -> str:
+    """Of the document that is there now: another one each time it is written."""
+    try:
+        status = (state / FILE).stat()
+    except FileNotFoundError:
+        return "none"
+    return f"{status.st_mtime_ns} {status.st_ino}"
+
+
+def put_in_force(state: Path, which: str) -> None:
+    """The proxy's word about a document's `identity`."""
+    (state / IN_FORCE).write_text(which)
+
+
+def are_in_force(state: Path) -> bool:
+    """Whether the proxy does what the document that is there now says."""
+    try:
+        return (state / IN_FORCE).read_text() == identity(state)
+    except FileNotFoundError:
+        return False

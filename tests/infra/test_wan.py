@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from infra.wan.conditions import Condition, Link, LinkState, parse, render
+from infra.wan.__main__ import serve
+from infra.wan.conditions import Condition, Link, LinkState, are_in_force, parse, render, write
 from infra.wan.proxy import Route, Wan
 from testkit.ports import free_port_base
 
@@ -160,3 +162,19 @@ def test_conditions_survive_their_document() -> None:
     }
     assert parse(render(conditions)) == conditions
     assert render({THERE: Condition()}) == {"links": []}
+
+
+def test_it_is_told_which_conditions_are_in_force(tmp_path: Path) -> None:
+    """Whoever breaks a link goes on when it is broken."""
+    (tmp_path / "deployment.json").write_text('{"regions": [], "links": []}')
+
+    async def run() -> None:
+        serving = asyncio.create_task(serve(tmp_path))
+        for latency in (0.0, 100.0, 200.0):
+            write(tmp_path, {THERE: Condition(latency_ms=latency)})
+            assert not are_in_force(tmp_path)
+            while not are_in_force(tmp_path):
+                await asyncio.sleep(0.01)
+        serving.cancel()
+
+    asyncio.run(run())
