@@ -27,8 +27,10 @@ PARTS = {
     "rest": re.compile(r".+"),
 }
 
-# How long an example takes is the machine's affair.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes is the machine's affair. Each run has the same examples, so that
+# everybody can repeat what fails; with `--hypothesis-profile=search` each has others.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", settings.get_profile("search"), derandomize=True)
 settings.load_profile("suite")
 
 
