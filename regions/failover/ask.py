@@ -22,6 +22,8 @@ ASK_SECONDS = 12.0
 LOOK_SECONDS = 0.02
 MAP_SECONDS = 0.5
 FAILURE_SECONDS = 5.0
+# A busy server's, which answers in the end; one that is gone says so.
+_LATE = (psycopg.errors.QueryCanceled, psycopg.errors.ConnectionTimeout)
 _LEAVE = """
 INSERT INTO lease.request (id, cell, target, kind, forced, by) VALUES (%s, %s, %s, %s, %s, %s)
 """
@@ -153,15 +155,21 @@ class Asking:
         for begun in (False, True):
             deadline = time.monotonic() + ASK_SECONDS
             while time.monotonic() < deadline:
-                if outcome := agent.outcome(identity):
-                    return outcome
+                try:
+                    if outcome := agent.outcome(identity):
+                        return outcome
+                except _LATE:
+                    # The request stands. Who insists does not wait for what may be frozen.
+                    if forced:
+                        raise
                 if time.monotonic() > look:
                     if writer_of(self.deployment, spec) == target:
                         return "done"
                     look = time.monotonic() + MAP_SECONDS
                 time.sleep(LOOK_SECONDS)
-            if agent.take_back(identity, begun=begun):
-                return None
+            with suppress(*_LATE):
+                if agent.take_back(identity, begun=begun):
+                    return None
         return agent.outcome(identity)
 
 

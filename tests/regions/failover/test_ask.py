@@ -13,7 +13,8 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
+from regions import cells
+from regions.deployment import AGENT_ROLE, CONTROL_CELL, CONTROL_DATABASE, Deployment
 from regions.errors import SwitchoverFailed
 from regions.failover import ask
 from regions.failover.ask import Asking
@@ -120,6 +121,22 @@ def test_what_was_begun_can_not_be_taken_back(
         assert agent.begins(request.id)
         asking.close()
         assert agent.open() == [request]
+        agent.settles(request, "done")
+        assert operator.result(LONG) == "done"
+
+
+def test_a_server_that_is_busy_for_a_time_fails_nothing_that_was_begun(
+    control: Deployment, spec: CellSpec, agent: Agent, pool: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(ask, "ASK_SECONDS", LONG)
+    with closing(Asking(control, by="ann")) as asking:
+        operator = pool.submit(asking.request, spec, HERE, THERE, "hand_over", forced=False)
+        (request,) = agent.hears()
+        assert agent.begins(request.id)
+        with cells.administrator(control, HERE, CONTROL_CELL) as admin, admin.transaction():
+            admin.execute("LOCK TABLE lease.request IN ACCESS EXCLUSIVE MODE")
+            until(lambda: asking._agents[HERE]._failure, LONG)
         agent.settles(request, "done")
         assert operator.result(LONG) == "done"
 
