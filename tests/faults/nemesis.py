@@ -95,7 +95,7 @@ class Nemesis(threading.Thread):
             server.start()
         for region in world.regions:
             world.await_postgres(region)
-            wait_for(f"{region} is as it should be", partial(self._put_right, region), 60.0)
+            wait_for(f"{region} is as it should be", partial(self._put_right, region), 240.0)
             if self._kinds & AGENTS:
                 world.agents[region].start()
         if self._kinds & LIVES:

@@ -9,13 +9,16 @@ from typing import Any, Protocol
 
 from tests.faults.checker import Observed, Verdict, check
 from tests.faults.clients import Client, Door, operations
-from tests.faults.history import Discarded, Replica
+from tests.faults.history import Discarded, Outcome, Replica
 from tests.faults.nemesis import Broken, Nemesis
 from tests.faults.schedule import Fault
 from tests.faults.watch import Watch
 from tests.faults.workloads.base import Workload
 
 CLIENTS_EACH = 2  # of a region
+# A machine that is busy with something else gets more time, until there is something to judge.
+LEAST = 0.2  # of what was to be attempted
+MORE_SECONDS = 60.0
 
 
 class Ground(Broken, Protocol):
@@ -68,6 +71,9 @@ def run(
     for thread in threads:
         thread.start()
     time.sleep(max(0.0, began + seconds - time.monotonic()))
+    least = LEAST * rate * seconds * len(clients)
+    while _acknowledged(clients) < least and time.monotonic() < began + seconds + MORE_SECONDS:
+        time.sleep(0.1)
     nemesis.join()
     nemesis.mend_all()
     for client in clients:
@@ -89,6 +95,11 @@ def run(
     )
     verdict = check(history, *ground.readings(), named, observed)
     return Result(verdict, heal_seconds, nemesis.failures)
+
+
+def _acknowledged(clients: Iterable[Client]) -> int:
+    events = _each(list(client.events) for client in clients)
+    return sum(event.outcome is Outcome.OK for event in events)
 
 
 def _each(lists: Iterable[Iterable[Any]]) -> Iterable[Any]:

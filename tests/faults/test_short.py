@@ -25,7 +25,7 @@ def test_nothing_acknowledged_is_lost_under_fire_and_the_checker_finds_what_a_co
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=580,
     )
     assert done.stdout, done.stderr
     fabric, control = json.loads(done.stdout)

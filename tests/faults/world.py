@@ -28,7 +28,7 @@ from testkit.grounds import Grounds
 from testkit.servers import start_cluster
 
 REPOSITORY = Path(__file__).parents[2]
-STOP_SECONDS = 20
+STOP_SECONDS = 120
 FULL_BYTES = 64 * 1024
 
 
@@ -116,7 +116,7 @@ class World:
         conditions.write(self._grounds.plan.state, {})
 
     def await_postgres(self, region: str) -> None:
-        wait_until_ready(self.deployment.dsn(region, "postgres", ADMIN_ROLE))
+        wait_until_ready(self.deployment.dsn(region, "postgres", ADMIN_ROLE), timeout=240)
 
     def back_up(self, region: str) -> Path:
         """A copy of its files, as a power cut leaves them."""

@@ -11,7 +11,7 @@ from tests.faults.leased.rounds import play
 from tests.faults.leased.schedule import Fault
 
 SECONDS = 8.0
-TRIES = 3  # on a busy machine the other region may be late in taking over
+TRIES = 5  # on a busy machine the other region may be late in taking over
 
 
 def play_control(ground: Ground, *, tell: Callable[[str], None]) -> Verdict:
