@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
 
 from tests.fleet.conftest import Fleet
+from tests.fleet.test_story import eventually
 
 TENANT = {
     "id", "slug", "mode", "cell", "host", "regions", "writer", "policy", "residency", "state",
@@ -32,6 +32,13 @@ def tenant(fleet: Fleet) -> dict[str, Any]:
 
 def call(fleet: Fleet, tenant: dict[str, Any], method: str, path: str, **options: Any) -> Any:
     return fleet.request(method, path, host=tenant["host"], token=tenant["api_token"], **options)
+
+
+def in_order(fleet: Fleet, cell: str, writable: list[bool]) -> Any:
+    """The cell's document if so many of its replicas are."""
+    shown = fleet.json("cell", "show", cell)
+    found = [replica["writable"] for replica in shown["replicas"]]
+    return sorted(found) == sorted(writable) and shown
 
 
 def test_fleet_status(fleet: Fleet) -> None:
@@ -73,13 +80,12 @@ def test_a_command_can_run_inside_a_tenant(fleet: Fleet, tenant: dict[str, Any])
 
 
 def test_cell_documents(fleet: Fleet, tenant: dict[str, Any]) -> None:
-    shown = fleet.json("cell", "show", tenant["cell"])
+    shown = eventually(lambda: in_order(fleet, tenant["cell"], [True, False]))
     assert {"name", "mode", "policy", "writer", "epoch", "replicas"} <= set(shown)
     assert isinstance(shown["epoch"], int)
     assert {replica["region"] for replica in shown["replicas"]} == {"eu-west", "eu-central"}
     for replica in shown["replicas"]:
         assert set(replica) >= REPLICA
-    assert [replica["writable"] for replica in shown["replicas"]].count(True) == 1
     verdict = fleet.json("cell", "verify", tenant["cell"])
     assert (verdict["equal"], verdict["differences"], verdict["unreachable"]) == (True, [], [])
     for replica in fleet.json("cell", "show", tenant["cell"])["replicas"]:
@@ -89,12 +95,11 @@ def test_cell_documents(fleet: Fleet, tenant: dict[str, Any]) -> None:
         # Agents write what metrics are read from every five seconds.
         sample = f'meridian_fabric_lag_seconds{{cell="{tenant["cell"]}",origin="{lag["from"]}"'
         web = fleet.region(replica["region"])["web"]
-        for _ in range(100):
-            text = fleet.request("GET", "/metrics", host="localhost", at=web).text
-            if sample in text:
-                break
-            time.sleep(0.2)
-        assert sample in text
+        eventually(
+            lambda web=web, sample=sample: (
+                sample in fleet.request("GET", "/metrics", host="localhost", at=web).text
+            )
+        )
     assert tenant["cell"] in [entry["name"] for entry in _list(fleet.json("cell", "list"))]
 
 
@@ -104,8 +109,7 @@ def test_a_cell_can_be_made_by_hand(fleet: Fleet) -> None:
         "--policy", "active_active",
     )  # fmt: skip
     assert (made["name"], made["mode"], made["policy"]) == ("byhand", "schema", "active_active")
-    shown = fleet.json("cell", "show", "byhand")
-    assert [replica["writable"] for replica in shown["replicas"]] == [True, True]
+    assert eventually(lambda: in_order(fleet, "byhand", [True, True]))
 
 
 def test_region_documents(fleet: Fleet, tenant: dict[str, Any]) -> None:
@@ -189,7 +193,8 @@ def test_the_help_desk_api(fleet: Fleet, tenant: dict[str, Any]) -> None:
     path = f"/api/desk/tickets/{made.json()['id']}"
     assert call(fleet, tenant, "POST", f"{path}/vote").json()["votes"] == 1
     assert call(fleet, tenant, "PUT", f"{path}/tags/urgent").status_code in (200, 201, 204)
-    assert call(fleet, tenant, "GET", path).json()["tags"] == ["urgent"]
+    # A read is answered by the nearest region, which need not be the one that was written in.
+    eventually(lambda: call(fleet, tenant, "GET", path).json().get("tags") == ["urgent"])
     assert call(fleet, tenant, "DELETE", f"{path}/tags/urgent").status_code in (200, 204)
     assert (
         call(fleet, tenant, "PATCH", path, json={"status": "closed"}).json()["status"] == "closed"
@@ -198,7 +203,7 @@ def test_the_help_desk_api(fleet: Fleet, tenant: dict[str, Any]) -> None:
     assert call(fleet, tenant, "POST", "/api/desk/customers", json=customer).status_code == 201
     assert call(fleet, tenant, "POST", "/api/desk/customers", json=customer).status_code == 409
     assert call(fleet, tenant, "DELETE", path).status_code in (200, 204)
-    assert call(fleet, tenant, "GET", path).status_code == 404
+    eventually(lambda: call(fleet, tenant, "GET", path).status_code == 404)
     described = call(fleet, tenant, "GET", "/api/openapi.json").json()
     assert any(path.endswith("/vote") for path in described["paths"])
 
