@@ -68,10 +68,10 @@ def log(path: str, text: str, seconds: float = 0.0) -> None:
         file.write(f"{current_tenant().slug} {text}\n")
 
 
-@shared_task
-def pulse() -> None:
-    """One tag a beat, named after where and when."""
-    Tag.objects.create(name=f"pulse {settings.MERIDIAN_REGION} {time.time():.1f}")
+@shared_task(bind=True)
+def pulse(self: Any) -> None:
+    """One tag a run, named after where it ran and the moment that it was started for."""
+    tally(f"pulse {settings.MERIDIAN_REGION} {self.request.id[:12]}")
 
 
 @shared_task

@@ -17,7 +17,7 @@ from tests.tenants.moves import fresh, move, now, target_of
 from tests.tenants.workers import until, worker
 
 HOME = "eu-west"
-PATIENCE = 60
+PATIENCE = 240
 
 
 @pytest.mark.parametrize(("source", "target"), [("shared", "schema"), ("schema", "dedicated")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -23,7 +24,7 @@ from tests.tenants import jobs
 from tests.tenants.kept import Leased
 from tests.tenants.workers import until, worker
 
-PATIENCE = 60
+PATIENCE = 240
 HOME = "eu-west"
 
 
@@ -69,12 +70,14 @@ def test_what_is_rolled_back_was_never_sent(place: Leased):
 
 def test_a_row_goes_when_its_task_has_ended_however(place: Leased, tmp_path: Path):
     with worker(HOME, tmp_path), tenant_scope(place.tenant):
+        revoked = str(uuid4())
+        # Before it is sent: the worker may have it first.
+        assert app.control.revoke(revoked, reply=True, limit=1, timeout=PATIENCE)
         jobs.tally.delay("ended")
         jobs.fail.delay()
         jobs.retry_within.delay("retried")
         jobs.tally.apply_async(("late",), expires=0.01, countdown=1)
-        revoked = jobs.tally.apply_async(("revoked",), countdown=2)
-        revoked.revoke()
+        jobs.tally.apply_async(("revoked",), task_id=revoked)
         until(lambda: place.tasks(HOME) == [], PATIENCE)
     assert done(place, "ended")
     assert done(place, "retried ")
@@ -103,7 +106,8 @@ def test_a_task_that_takes_its_workers_with_it_is_parked_for_an_operator(
 ):
     with tenant_scope(place.tenant):
         sent = jobs.tally.delay("poison")
-    place.ask(HOME, "UPDATE fabric.task SET claimed_at = '2026-01-01', claims = 5, lost = 4")
+    lost = "UPDATE fabric.task SET claimed_at = now() - interval '1 day', claims = 5, lost = 4"
+    place.ask(HOME, lost)
     with worker(HOME, tmp_path):
         until(lambda: listed(place)[0]["state"] == "parked", PATIENCE)
         assert not done(place, "poison")

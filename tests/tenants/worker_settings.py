@@ -4,8 +4,6 @@ from config.settings import *  # noqa: F403
 from config.settings import CELERY_BEAT_SCHEDULE, CELERY_BROKER_TRANSPORT_OPTIONS
 
 CELERY_BROKER_TRANSPORT_OPTIONS = CELERY_BROKER_TRANSPORT_OPTIONS | {
-    "visibility_timeout": 3,
-    "unacked_restore_interval": 1,
     "tenant_concurrency": 2,
 }
 CELERY_BEAT_SCHEDULE = {

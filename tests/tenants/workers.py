@@ -15,6 +15,7 @@ from infra.fleet.state import REPOSITORY
 from tests.settings import TEST_GUARD
 
 START_SECONDS = 240
+HASTY = "tests.tenants.hasty_settings"
 
 
 @contextmanager
