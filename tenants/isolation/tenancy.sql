@@ -41,11 +41,12 @@ ALTER TABLE tenancy.frozen ENABLE ALWAYS TRIGGER note_frozen;
 
 -- The whole check: NULL without a context; raises when one was made up. A context is a tenant's id
 -- (36 characters), a point, its expiry (10), a point, and the signature of what is before it.
-CREATE OR REPLACE FUNCTION tenancy.examine(context text) RETURNS uuid
+CREATE OR REPLACE FUNCTION tenancy.examine() RETURNS uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
+    context text := current_setting('meridian.context', true);
     genuine boolean;
 BEGIN
     IF context IS NULL OR context = '' THEN
@@ -69,25 +70,28 @@ BEGIN
     RETURN substr(context, 1, 36)::uuid;
 END
 $body$;
-REVOKE ALL ON FUNCTION tenancy.examine(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tenancy.examine() FROM PUBLIC;
 
 -- The tenant whose rows the statement may see: asked once a statement and table. A good context,
 -- in a cell that no tenant leaves, costs one query without parameters, whose plan is kept; all else
 -- is examined. In SQL, not PL/pgSQL, which prepares each of its expressions anew in every
 -- transaction. The names in a body of this form are bound when it is made: whatever search_path the
 -- caller has, they mean the same.
+-- Bytes are cut out of bytea and fields at their points, because a substring of text is counted
+-- character by character. Who and until when stand at fixed places within what is signed: what
+-- somebody puts between that and the signature changes neither.
 CREATE OR REPLACE FUNCTION tenancy.current_tenant() RETURNS uuid
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
 BEGIN ATOMIC
     SELECT CASE
-        WHEN encode(sha256(s.outer_pad || sha256(s.inner_pad || convert_to(
-                 substr(current_setting('meridian.context', true), 1, 47), 'UTF8'))), 'hex')
-             = substr(current_setting('meridian.context', true), 49)
+        WHEN encode(sha256(s.outer_pad || sha256(s.inner_pad || substr(convert_to(
+                 current_setting('meridian.context', true), 'UTF8'), 1, 47))), 'hex')
+             = split_part(current_setting('meridian.context', true), '.', 3)
          AND NOT s.some_frozen
          AND to_timestamp(substr(current_setting('meridian.context', true), 38, 10)
                           ::double precision) >= clock_timestamp()
-        THEN substr(current_setting('meridian.context', true), 1, 36)::uuid
-        ELSE tenancy.examine(current_setting('meridian.context', true))
+        THEN split_part(current_setting('meridian.context', true), '.', 1)::uuid
+        ELSE tenancy.examine()
     END FROM tenancy.secret s;
 END;
 
@@ -97,3 +101,4 @@ GRANT EXECUTE ON FUNCTION tenancy.current_tenant() TO meridian_app, meridian_own
 -- What stands in front of each statement is SET LOCAL: no function that the application may call
 -- sets a context, in the midst of an innocent SELECT. An earlier version had one.
 DROP FUNCTION IF EXISTS tenancy.enter(text, text);
+DROP FUNCTION IF EXISTS tenancy.examine(text);

@@ -43,15 +43,22 @@ def test_a_genuine_context_shows_the_tenants_own_rows_only(pair: Pair, raw, depl
         assert count(session, pair[1]) == 0
 
 
-@pytest.mark.parametrize("forgery", ["bare", "other", "signature", "expired", "cell", "junk"])
+@pytest.mark.parametrize(
+    "forgery",
+    ["bare", "other", "signature", "expired", "prolonged", "prolonged apart", "cell", "junk"],
+)
 def test_a_forged_context_raises(pair: Pair, raw, deployment, forgery: str):
     mine, theirs = pair
     own = genuine(deployment, mine)
+    expired = sign_context(deployment.context_key(mine.cell), mine.id, int(time.time()) - 1)
+    claim, _, signature = expired.rpartition(".")
     context = {
         "bare": str(theirs.id),
         "other": own.replace(str(mine.id), str(theirs.id)),
         "signature": own[:-1] + ("0" if own[-1] != "0" else "1"),
-        "expired": sign_context(deployment.context_key(mine.cell), mine.id, int(time.time()) - 1),
+        "expired": expired,
+        "prolonged": f"{claim}0.{signature}",
+        "prolonged apart": f"{claim}.{signature}.{signature}",
         "cell": genuine(deployment, theirs, cell="control"),
         "junk": "a.b.c.d'; --",
     }[forgery]
