@@ -14,7 +14,7 @@ from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
 from regions.errors import SwitchoverFailed
 from regions.failover.etcd import Etcd
 from regions.failover.etcd_acceptor import EtcdAcceptor
-from regions.failover.lease import standing_aside
+from regions.failover.lease import later_than, standing_aside
 from regions.failover.link import Unreachable
 from regions.failover.turns import clock
 
@@ -34,14 +34,15 @@ def stand_aside(deployment: Deployment, region: str, aside: bool, *, by: str) ->
     """Say that it stands aside, or not any more. Safe to repeat. Raises UnknownRegion, or
     SwitchoverFailed when no majority could be told."""
     deployment.region(region)
-    at = time.time()
     if deployment.lease_store.etcd:
         try:
-            asyncio.run(_in_etcd(deployment, lambda etcd: etcd.stand_aside(region, at, aside)))
+            asyncio.run(
+                _in_etcd(deployment, lambda etcd: etcd.stand_aside(region, time.time(), aside))
+            )
         except Unreachable as error:
             raise SwitchoverFailed(f"{error} Repeat the command.") from error
         return
-    told = 0
+    told, at = 0, later_than(_words(deployment), region, time.time())
     for connection in _acceptors(deployment):
         connection.execute(_SAY, (region, aside, at, by))
         told += 1
@@ -56,10 +57,7 @@ def aside_now(deployment: Deployment) -> frozenset[str]:
     """Who stands aside, as those regions know that answer. Raises Unreachable."""
     if deployment.lease_store.etcd:
         return standing_aside(asyncio.run(_in_etcd(deployment, EtcdAcceptor.hear)))
-    words: list[tuple[str, float, bool]] = []
-    for connection in _acceptors(deployment):
-        words += connection.execute(_HEAR).fetchall()
-    return standing_aside(words)
+    return standing_aside(_words(deployment))
 
 
 def worked_on(region: str) -> str:
@@ -87,6 +85,14 @@ async def _in_etcd(
         return await work(EtcdAcceptor(etcd, "", deployment.lease_ttl_seconds))
     finally:
         await etcd.close()
+
+
+def _words(deployment: Deployment) -> list[tuple[str, float, bool]]:
+    return [
+        word
+        for connection in _acceptors(deployment)
+        for word in connection.execute(_HEAR).fetchall()
+    ]
 
 
 def _acceptors(deployment: Deployment) -> Iterator[psycopg.Connection[Any]]:

@@ -24,6 +24,7 @@ MAP_SECONDS = 0.5
 FAILURE_SECONDS = 5.0
 # A busy server's, which answers in the end; one that is gone says so.
 _LATE = (psycopg.errors.QueryCanceled, psycopg.errors.ConnectionTimeout)
+MOVED = "moved"  # as the map says, not its agent
 _LEAVE = """
 INSERT INTO lease.request (id, cell, target, kind, forced, by) VALUES (%s, %s, %s, %s, %s, %s)
 """
@@ -54,9 +55,10 @@ class _Agent:
         self._looked = 0.0
 
     def leave(self, identity: uuid.UUID, *what: object) -> None:
+        """May have been heard although it raises: then it is to be taken back, too."""
         with self._lock:
-            self._execute(_LEAVE, (identity, *what))
             self._outcomes[identity] = None
+            self._execute(_LEAVE, (identity, *what))
 
     def outcome(self, identity: uuid.UUID) -> str | None:
         with self._lock:
@@ -75,6 +77,7 @@ class _Agent:
         """What nobody waits for any more is not to be done."""
         with self._lock:
             left = [one for one, outcome in self._outcomes.items() if outcome is None]
+            self._failure = None  # it may answer again
             with suppress(psycopg.OperationalError):
                 if left:
                     self._execute(_TAKE_BACK, (left, False))
@@ -130,7 +133,13 @@ class Asking:
         except psycopg.OperationalError as error:
             if forced:
                 return False
-            raise SwitchoverFailed(f"{source} cannot be reached: {error}") from error
+            raise SwitchoverFailed(
+                f"{source} cannot be reached: {error} If it has heard of this, {spec.name} moves "
+                "within 30 s, or not at all."
+            ) from error
+        if outcome == MOVED:
+            tell(f"{target} writes it now; {source} has not said how")
+            return True
         if outcome == "done":
             tell(f"{source} has fenced itself, drained and let go")
             return True
@@ -143,9 +152,9 @@ class Asking:
     def request(
         self, spec: CellSpec, region: str, target: str, kind: str, *, forced: bool
     ) -> str | None:
-        """Leave a request with `region`'s agent; for a hand-over, wait for its outcome. It is done,
-        too, when somebody else's has brought the cell there: agents heed the newest of a cell. What
-        is not done in time is taken back: whoever is told that it failed can go by that."""
+        """Leave a request with `region`'s agent; for a hand-over, wait for its outcome, or until
+        the cell has moved: somebody else asked for the same, or the agent is gone and its lease has
+        ended. What is not done in time is taken back: who is told that it failed can go by that."""
         identity = uuid.uuid4()
         agent = self._agents[region]
         agent.leave(identity, spec.name, target, kind, forced, self._by)
@@ -164,7 +173,7 @@ class Asking:
                         raise
                 if time.monotonic() > look:
                     if writer_of(self.deployment, spec) == target:
-                        return "done"
+                        return MOVED
                     look = time.monotonic() + MAP_SECONDS
                 time.sleep(LOOK_SECONDS)
             with suppress(*_LATE):

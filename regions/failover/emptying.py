@@ -14,8 +14,8 @@ from regions.failover.aside import aside_now, last_word, stand_aside
 from regions.failover.ask import await_arrivals
 from regions.failover.draining import plan_evacuation, plan_failback
 from regions.failover.operations import Progress
-from regions.failover.plan import Plan, answers
-from regions.topology import Topology, read_leases
+from regions.failover.plan import Plan, answers, await_writers
+from regions.topology import CellSpec, Topology, read_leases
 
 
 def evacuation(deployment: Deployment, topology: Topology, region: str) -> list[Plan]:
@@ -54,6 +54,7 @@ def empty(
     no lease, from before the first switchover on, that another region can have."""
     deployment.region(region)
     how: dict[str, Any] = {"step": step, "actor": actor, "progress": progress}
+    await_writers(deployment, _in(topology, region))
     if not aside:
         plans = evacuation(deployment, topology, region)
         return operations.evacuate(deployment, plans, region, **how)
@@ -93,7 +94,14 @@ def bring_home(
     progress: Progress,
 ) -> dict[str, Any]:
     """Switch over to `region` what has its home there, each cell once it has caught up."""
+    deployment.region(region)
+    await_writers(deployment, _in(topology, region))
     plans = homecoming(deployment, topology, region)
     return operations.failback_all(
         deployment, plans, region, step=step, patience=patience, actor=actor, progress=progress
     )
+
+
+def _in(topology: Topology, region: str) -> list[CellSpec]:
+    """What it could write."""
+    return [spec for spec in topology.cells.values() if region in spec.regions]

@@ -35,6 +35,7 @@ from regions.failover.etcd import (
     unchanged_since,
 )
 from regions.failover.etcd_document import Document
+from regions.failover.lease import later_than
 from regions.failover.link import Unreachable
 
 log = logging.getLogger("meridian.agent")
@@ -133,12 +134,11 @@ class EtcdAcceptor:
             if await self._write({cell: wanted}):
                 return
 
-    async def stand_aside(self, region: str, at: float, aside: bool) -> None:
+    async def stand_aside(self, region: str, now: float, aside: bool) -> None:
         """Keep a word that is newer than the last one about this region. Raises Unreachable."""
         await self._look()
         for _ in range(TRIES):
-            if any(word[0] == region and word[1] >= at for word in self._words):
-                return
+            at = later_than(self._words, region, now)
             if await self._put({f"{ASIDE}{region}": json.dumps([at, aside, token_hex(8)])}):
                 return
         raise Unreachable("etcd: others have changed it again and again")

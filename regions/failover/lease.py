@@ -36,6 +36,7 @@ from regions.failover.proposing import (
 T = TypeVar("T")
 
 STRAGGLERS = 0.05  # seconds that a majority waits for the rest
+WORD_SECONDS = 0.001  # a word is at least so much newer than the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,3 +231,9 @@ def standing_aside(words: Iterable[tuple[str, float, bool]]) -> frozenset[str]:
     for region, at, aside in words:
         newest[region] = max(newest.get(region, (at, aside)), (at, aside))
     return frozenset(region for region, (_, aside) in newest.items() if aside)
+
+
+def later_than(words: Iterable[tuple[str, float, bool]], region: str, now: float) -> float:
+    """When the next word about a region is said: after the last one, whatever the clock was of the
+    machine that said it."""
+    return max([now, *(at + WORD_SECONDS for about, at, _ in words if about == region)])

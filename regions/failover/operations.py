@@ -19,6 +19,7 @@ from regions.failover.draining import AT_ONCE, Drained, carry_out
 from regions.failover.plan import (
     Plan,
     already_elsewhere,
+    await_writers,
     plan_failover,
     plan_switchover,
     writer_of,
@@ -75,6 +76,7 @@ def switchover(
 
     Raises UnknownCell, UnknownRegion, ResidencyDenied, NoWriter, SwitchoverFailed.
     """
+    await_writers(deployment, [topology.cell(cell)])
     plan = plan_switchover(deployment, topology, cell, to)
     if plan.source == to:
         return _document(plan.spec, to, to, 0.0, 0, 0.0, [plan.reason])
@@ -141,6 +143,7 @@ def failback(
     """Switch a cell over to its home, the first of its regions, once that has caught up."""
     spec = topology.cell(cell)
     home = spec.regions[0]
+    await_writers(deployment, [spec])
     if spec.policy.leased and writer_of(deployment, spec) not in (home, None):
         await_converged(deployment, spec, home, patience, progress)
     return switchover(deployment, topology, cell, home, actor=actor, progress=progress)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -13,6 +14,9 @@ from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
 from regions.errors import NoWriter, ResidencyDenied, SwitchoverFailed
 from regions.failover.aside import aside_now, worked_on
 from regions.topology import CellSpec, Lease, Topology, read_leases
+
+SUCCESSION_SECONDS = 4.0  # until another takes what was reserved for one who did not
+LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,15 @@ def writer_of(deployment: Deployment, spec: CellSpec) -> str | None:
 def _writer_in(leases: Mapping[str, Lease], spec: CellSpec) -> str | None:
     lease = leases.get(spec.name)
     return lease.writer if lease else None
+
+
+def await_writers(deployment: Deployment, specs: Iterable[CellSpec]) -> None:
+    """Return when each of these leased cells has a writer, or should have got one long ago: one
+    that is between two writers would be passed over, and might come back."""
+    names = {spec.name for spec in specs if spec.policy.leased}
+    deadline = time.monotonic() + deployment.lease_ttl_seconds + SUCCESSION_SECONDS
+    while names - read_leases(deployment.map_dirs).keys() and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
 
 
 def plan_failover(

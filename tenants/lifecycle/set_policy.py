@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
-from django.db import transaction
+from django.db import connections, transaction
 
 from regions import cells, timetable
 from regions.current import deployment
@@ -29,6 +29,7 @@ from tenants.seams import find_cell, spec_for
 
 IN_FORCE_SECONDS = 30.0
 LOOK_SECONDS = 0.2
+HELD_MS = 10_000  # so long an operator's machine that died keeps the others' commands waiting
 _GATE = """
 SELECT valid_until = 'infinity', valid_until > clock_timestamp() FROM fabric.gate
 """
@@ -55,7 +56,10 @@ def set_policy(
     hours = checked_timetable(wanted, timetable, before.regions, known=before.timetable)
     if before.policy.leased is not wanted.leased:
         _require_all(before)
+    tell(f"{name}: {before.policy} → {wanted}")
     with transaction.atomic(using=using):
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{HELD_MS}ms'")
         cell = Cell.objects.using(using).select_for_update().get(name=name)
         if cell.state != Cell.State.READY:
             raise InvalidRequest(f"Cell {name!r} is not ready yet.")
@@ -66,7 +70,6 @@ def set_policy(
                 "command if you still want yours."
             )
         if (cell.policy, cell.timetable) != (wanted.value, hours):
-            tell(f"{name}: {cell.policy} → {wanted}")
             audit.record(
                 "set_policy",
                 name,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from importlib import import_module
+from threading import Event
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import redis
-from django.db import connections, transaction
+from django.db import Error, connections, transaction
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +23,7 @@ from regions.models import Cell
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from tenants import audit
 from tenants.databases import control_writer_alias
-from tenants.errors import InvalidRequest
+from tenants.errors import InvalidRequest, PolicyPending
 from tenants.lifecycle.set_policy import set_policy
 from tenants.models import Operation
 from tests.tenants.workers import until
@@ -131,6 +134,45 @@ def test_a_change_of_policy_that_another_operators_overtakes_is_refused(
         with pytest.raises(InvalidRequest, match=r"bob \(.+ UTC\) has just made console-eu"):
             mine.result()
     assert Cell.objects.get(name="console-eu").policy == "active_active"
+
+
+def test_an_operators_machine_that_dies_in_the_midst_of_it_keeps_nobody_waiting(
+    registry: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not close its connection: nobody says that it is gone."""
+    module = import_module("tenants.lifecycle.set_policy")
+    monkeypatch.setattr(module, "HELD_MS", 50)
+    monkeypatch.setattr(module, "IN_FORCE_SECONDS", 0.0)
+    how: dict[str, Any] = {"policy": "follow_the_sun", "timetable": SUN, "tell": lambda _: None}
+    stands_still, is_over = Event(), Event()
+    record = audit.record
+
+    def freeze(*args: Any, **kwargs: Any) -> None:
+        if kwargs["actor"] == "dead":
+            stands_still.set()
+            is_over.wait(120)
+        record(*args, **kwargs)
+
+    monkeypatch.setattr(audit, "record", freeze)
+
+    def change() -> None:
+        try:
+            set_policy("console-eu", actor="dead", **how)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        dead = pool.submit(change)
+        try:
+            assert stands_still.wait(120)
+            with pytest.raises(PolicyPending):  # nobody made this cell's databases
+                set_policy("console-eu", actor="bob", **how)
+        finally:
+            is_over.set()
+        with pytest.raises(Error):
+            dead.result()
+    assert Cell.objects.get(name="console-eu").policy == "follow_the_sun"
+    assert audit.last("set_policy", "console-eu", using=control_writer_alias()).startswith("bob")
 
 
 def test_who_may_only_look_can_change_neither(viewer: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -171,3 +172,34 @@ def test_what_an_operation_leaves_when_it_ends_is_taken_back(
         asking.request(spec, HERE, HERE, "take", forced=True)
         assert len(agent.open()) == 1
     assert [outcome for _, outcome in agent.outcomes()] == ["taken back"]
+
+
+def test_what_was_heard_though_nobody_said_so_is_taken_back(
+    control: Deployment, spec: CellSpec, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = ask._Agent._execute
+
+    def cut_off(self: ask._Agent, query: Any, params: tuple[object, ...]) -> Any:
+        found = execute(self, query, params)
+        if query == ask._LEAVE:
+            self._failure = psycopg.OperationalError("the connection is lost")
+            self._failed_at = time.monotonic()
+            raise self._failure
+        return found
+
+    monkeypatch.setattr(ask._Agent, "_execute", cut_off)
+    with pytest.raises(SwitchoverFailed, match="or not at all"):
+        asked(control, spec, "ann")
+    assert [outcome for _, outcome in agent.outcomes()] == ["taken back"]
+
+
+def test_who_took_over_by_himself_is_not_said_to_have_been_handed_over_to(
+    control: Deployment, spec: CellSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent that had begun it was killed, and its lease has ended."""
+    monkeypatch.setattr(ask, "ASK_SECONDS", LONG)
+    monkeypatch.setattr(ask, "writer_of", lambda *_: THERE)
+    told: list[str] = []
+    with closing(Asking(control, by="ann")) as asking:
+        assert asking.holder(spec, HERE, THERE, forced=False, tell=told.append)
+    assert told == [f"{THERE} writes it now; {HERE} has not said how"]

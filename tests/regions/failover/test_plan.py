@@ -9,7 +9,9 @@ import pytest
 from infra.fleet.plan import deployment_document, make_plan
 from regions.deployment import Deployment, parse
 from regions.errors import ResidencyDenied
-from regions.failover.plan import plan_failover
+from regions.failover import plan as planning
+from regions.failover.plan import await_writers, plan_failover, writer_of
+from regions.mapfile import publish_document
 from regions.topology import CellSpec, TenancyMode, Topology, WritePolicy
 
 WEST, CENTRAL, EAST = "eu-west", "eu-central", "us-east"
@@ -49,3 +51,27 @@ def test_nobody_fails_over_to_where_the_cell_may_not_be(where: Deployment) -> No
     eu = Topology(cells={"eu": CellSpec("eu", WIDE.mode, WIDE.policy, (WEST, CENTRAL))})
     with pytest.raises(ResidencyDenied, match="B05"):
         plan_failover(where, eu, WEST, to=EAST, reachable=lambda _: True, aside=())
+
+
+def test_a_cell_that_is_between_two_writers_is_waited_for(
+    where: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def publish(writer: str | None) -> None:
+        folder = where.region(CENTRAL).map_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        cells = {"wide": {"writer": writer, "epoch": 2}}
+        publish_document(folder / "leases.json", {"region": CENTRAL, "cells": cells})
+
+    looks = iter([None, None, EAST])
+    publish(None)
+    monkeypatch.setattr(planning.time, "sleep", lambda _: publish(next(looks)))
+    await_writers(where, [WIDE])
+    assert writer_of(where, WIDE) == EAST
+
+
+def test_a_cell_that_stays_dark_is_not_waited_for_any_longer(
+    where: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "SUCCESSION_SECONDS", -where.lease_ttl_seconds)
+    await_writers(where, [WIDE])
+    assert writer_of(where, WIDE) is None
