@@ -64,6 +64,8 @@ def answers(client: httpx.Client, tenant: dict[str, Any]) -> dict[str, dict[str,
             answer = client.request(method, door + TICKETS, headers=headers, **body)
         except httpx.HTTPError as error:
             return repr(error)
+        if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+            return f"{answer.status_code} {answer.text[:300]}"  # and why
         return answer.status_code
 
     with ThreadPoolExecutor(2 * len(doors)) as pool:

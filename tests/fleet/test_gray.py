@@ -108,12 +108,11 @@ def test_a_database_that_is_slow_and_one_that_takes_no_writes_lose_their_cells(
         statements(of_slow, SLOW, WELL_AGAIN),
         statements(of_read_only, f"{refuse}; {begin_anew}", f"{allow}; {begin_anew}"),
     ):
-        ready = ground.fleet.region("eu-west")
-        assert ready["up"]
+        eventually(lambda: ground.fleet.region("eu-west")["up"])
         for tenant in ground.tenants:
             eventually(lambda cell=tenant["cell"]: ground.writer(cell) == "eu-central")
             eventually(lambda tenant=tenant: ground.takes_writes_of(tenant))
-        assert ground.fleet.region("eu-west")["up"]
+        eventually(lambda: ground.fleet.region("eu-west")["up"])
 
 
 def test_a_full_disk_that_comes_and_goes_moves_the_writers_once(ground: Ground) -> None:

@@ -102,6 +102,7 @@ def test_a_change_of_policy_that_is_killed_is_finished_by_the_agents(
 
 
 KNOWN = ("Somebody else", "is being worked on", "has ended its maintenance")
+BUSY = ("could not take over",)  # in time: the machine is, and the command may be repeated
 # `console`: what its button does, with a verb, a subject and arguments.
 AT_ONCE = [
     (
@@ -134,6 +135,13 @@ def movable(fleet: Fleet) -> list[str]:
     return [one["cell"] for one in planned if one["to"]]
 
 
+def as_before(fleet: Fleet) -> None:
+    """For the tests that come after."""
+    fleet.manage("region", "maintenance", HOME, "--end")
+    home = ("region", "failback", "--region", HOME)
+    eventually(lambda: fleet.manage(*home, check=False).returncode == 0)
+
+
 @pytest.mark.parametrize("wishes", AT_ONCE, ids=lambda wishes: " / ".join(w[1] for w in wishes))
 def test_whatever_two_operators_want_at_once_each_cell_has_one_writer_and_both_are_told(
     fleet: Fleet, tenant: dict[str, Any], wishes: tuple[tuple[str, ...], ...]
@@ -146,13 +154,12 @@ def test_whatever_two_operators_want_at_once_each_cell_has_one_writer_and_both_a
         is_whole(fleet, tenant)
     assert [both for gates in watch.gates.values() if (both := both_open(gates))] == []
     for why in ended:
-        assert not why or any(words in why for words in KNOWN), why
+        assert not why or any(words in why for words in (*KNOWN, *BUSY)), why
     if wishes[0][0] == "console" and not ended[0]:
         assert movable(fleet) == [], "it stands aside, and nobody has brought it anything"
     # Whatever is left half done, pressing again completes it.
-    assert press(fleet, wishes[0]) == ""
-    fleet.manage("region", "maintenance", HOME, "--end")
-    fleet.json("region", "failback", "--region", HOME)
+    eventually(lambda: press(fleet, wishes[0]) == "")
+    as_before(fleet)
 
 
 def test_an_operation_that_is_killed_in_the_middle_is_completed_by_pressing_again(
@@ -163,5 +170,4 @@ def test_an_operation_that_is_killed_in_the_middle_is_completed_by_pressing_agai
     assert fleet.json(*words)["failed"] == []
     assert movable(fleet) == []
     is_whole(fleet, tenant)
-    fleet.manage("region", "maintenance", HOME, "--end")
-    fleet.json("region", "failback", "--region", HOME)
+    as_before(fleet)

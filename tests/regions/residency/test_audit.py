@@ -99,7 +99,7 @@ def test_p01_a_cell_copied_by_hand_is_found_on_a_real_server(deployment: Deploym
         try:
             assert found() == ["P01"]
         finally:
-            admin.execute(sql.SQL("DROP DATABASE {}").format(name))
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
     assert found() == []
 
 
