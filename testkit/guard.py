@@ -47,7 +47,7 @@ class Guard:
         """Clean up now."""
         if self._process.stdin and not self._process.stdin.closed:
             self._process.stdin.close()
-            self._process.wait(timeout=60)
+            self._process.wait(timeout=300)
 
     def _say(self, **what: object) -> None:
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe

@@ -32,7 +32,7 @@ def product(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 @pytest.mark.postgres
 def test_a_products_tests_run_in_all_modes(product):
-    result = product.runpytest_subprocess("-q", timeout=240)
+    result = product.runpytest_subprocess("-q", timeout=580)
     # In all modes nine functions, two of them twice; in two modes one; in one mode two, of which
     # one ends badly.
     result.assert_outcomes(passed=3 * 11 + 2 + 2, errors=1)
