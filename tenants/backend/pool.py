@@ -22,13 +22,14 @@ import weakref
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
+
+from tenants.once import Once
 
 Key = tuple[Any, ...]
 
@@ -253,7 +254,7 @@ class Pool:
             self._schemas.pop(id(idle.connection), None)
 
 
-@cache
+@Once
 def process_pool() -> Pool:
     """The pool of this process: `MERIDIAN_POOL` holds what differs from the usual limits."""
     return Pool(Limits(**settings.MERIDIAN_POOL))
@@ -261,8 +262,9 @@ def process_pool() -> Pool:
 
 def _after_fork() -> None:
     """A child has a pool of its own. Its parent's is kept, so that nobody closes it."""
-    _inherited.append(process_pool())
-    process_pool.cache_clear()
+    if process_pool.made is not None:
+        _inherited.append(process_pool.made)
+    process_pool.forget()
 
 
 _inherited: list[Pool] = []
@@ -271,5 +273,5 @@ os.register_at_fork(after_in_child=_after_fork)
 
 @atexit.register
 def _close_at_exit() -> None:
-    if process_pool.cache_info().currsize:
-        process_pool().forget()
+    if process_pool.made is not None:
+        process_pool.made.forget()

@@ -14,7 +14,6 @@ import os
 import secrets
 import threading
 import time
-from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,6 +27,7 @@ from tenants.directory import TenantRecord
 from tenants.limits.counts import KEEP_SECONDS, today, used_key
 from tenants.limits.pulse import Pulse
 from tenants.limits.store import Store, store_of
+from tenants.once import Once
 
 LEASE_SECONDS = 3.0
 # A moment: another request of the tenant may be about to end. Longer, and its waiting requests
@@ -68,9 +68,13 @@ class Holders:
             return
         self._pulse.start()
         with self._changed:
-            held = self._held.setdefault(tenant.id, WeakSet())
             deadline = None
-            while len(held) + self._others.get(tenant.id, 0) >= allowed:
+            # Whoever tells the store meanwhile leaves out who holds nothing.
+            while (
+                len(held := self._held.setdefault(tenant.id, WeakSet()))
+                + self._others.get(tenant.id, 0)
+                >= allowed
+            ):
                 now = time.monotonic()
                 deadline = deadline or now + WAIT_SECONDS
                 if now >= deadline or not self._changed.wait(deadline - now):
@@ -128,14 +132,14 @@ class Holders:
             self._changed.notify_all()
 
 
-@cache
+@Once
 def holders() -> Holders:
     """This process'. A command that belongs to no region counts by itself."""
     region = settings.MERIDIAN_REGION
     return Holders(store_of(region) if region else None)
 
 
-os.register_at_fork(after_in_child=holders.cache_clear)
+os.register_at_fork(after_in_child=holders.forget)
 
 
 def _holders(tenant: UUID) -> str:

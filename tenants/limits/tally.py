@@ -6,6 +6,7 @@ while the store does not answer; a process that is killed loses its last second.
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict, deque
 from functools import cache
 from uuid import UUID
@@ -25,6 +26,7 @@ class Tally:
         self._counts = Counts(store)
         self._requests: deque[tuple[UUID, float, bool]] = deque()
         self._waiting: dict[UUID, Done] = {}
+        self._flushing = threading.Lock()
         self._pulse = Pulse(self.flush)
 
     def count(self, tenant: UUID, seconds: float, *, refused: bool) -> None:
@@ -34,16 +36,17 @@ class Tally:
             self._pulse.start()
 
     def flush(self) -> None:
-        """Send what was counted; keep it when the store does not answer."""
-        self._fold()
-        if not self._waiting or not self._store.up:
-            return
-        try:
-            self._counts.add(self._waiting)
-        except redis.RedisError:
-            self._store.failed()
-        else:
-            self._waiting = {}
+        """Send what was counted, once; keep it when the store does not answer."""
+        with self._flushing:
+            self._fold()
+            if not self._waiting or not self._store.up:
+                return
+            try:
+                self._counts.add(self._waiting)
+            except redis.RedisError:
+                self._store.failed()
+            else:
+                self._waiting = {}
 
     def _fold(self) -> None:
         """Add what has come to what waits, a tenant's requests together: they are many."""

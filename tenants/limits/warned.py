@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from functools import cache
 from uuid import UUID
@@ -20,6 +21,7 @@ class Warnings:
         self._store = store
         self._counts = Counts(store)
         self._known: Mapping[UUID, str] = {}
+        self._reading = threading.Lock()
         self._pulse = Pulse(self.refresh)
 
     def of(self, tenant: UUID) -> str | None:
@@ -28,11 +30,12 @@ class Warnings:
         return self._known.get(tenant)
 
     def refresh(self) -> None:
-        if self._store.up:
-            try:
-                self._known = self._counts.warned()
-            except redis.RedisError:
-                self._store.failed()
+        with self._reading:  # what was read first is not known last
+            if self._store.up:
+                try:
+                    self._known = self._counts.warned()
+                except redis.RedisError:
+                    self._store.failed()
 
     def states(self) -> dict[str, int]:
         """How many tenants are `near` and `over`."""

@@ -7,7 +7,7 @@ take (`tenants.claim`), so that neither happens to a tenant that is being migrat
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -46,14 +46,19 @@ class Locks:
 def claimed(cells: Collection[str]) -> Iterator[Locks]:
     """Nobody else migrates these cells within the block. Raises CellBusy, naming one."""
     with control_session() as session:
-        names = {f"migrate {cell}": cell for cell in sorted(cells)}
-        for name, got in session.execute(_TAKE, (list(names),)).fetchall():
-            if not got:
-                raise CellBusy(
-                    f"Cell {names[name]!r} is being migrated by another process now: watch it with "
-                    "`cell migrate --status`."
-                )
-        yield Locks(session)
+        try:
+            names = {f"migrate {cell}": cell for cell in sorted(cells)}
+            for name, got in session.execute(_TAKE, (list(names),)).fetchall():
+                if not got:
+                    raise CellBusy(
+                        f"Cell {names[name]!r} is being migrated by another process now: watch it "
+                        "with `cell migrate --status`."
+                    )
+            yield Locks(session)
+        finally:
+            # A session that is closed ends a moment later, and who comes next would be refused.
+            with suppress(psycopg.Error):
+                session.execute("SELECT pg_advisory_unlock_all()")
 
 
 def still_there(works: Collection[Work]) -> set[str]:

@@ -39,8 +39,9 @@ class Prober:
         wait(futures.values(), timeout=timeout)
         with self._lock:
             for name, future in futures.items():
-                if future.done():
-                    self._running.pop(name, None)
+                # Another page may have taken this answer, and asked again.
+                if future.done() and self._running.get(name) is future:
+                    del self._running[name]
         return {name: _answer(future, timeout) for name, future in futures.items()}
 
     def _submit(self, name: str, probe: Callable[[], T]) -> Future[T]:

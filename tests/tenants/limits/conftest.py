@@ -13,6 +13,13 @@ from tenants.limits.store import DATABASE, Store
 from tenants.limits.values import resolve
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that a test makes wait for their server, however busy the machine is: who gives it up
+    counts by himself. What happens then has tests of its own."""
+    monkeypatch.setattr("tenants.limits.store.PATIENCE_SECONDS", 60.0)
+
+
 @pytest.fixture
 def store(valkey: str) -> Iterator[Store]:
     store = Store(f"{valkey}/{DATABASE}")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from django.db import connections, transaction
@@ -16,7 +17,8 @@ from tenants.context import tenant_scope
 from tenants.directory import TenantRecord
 from tenants.limits import connections as module
 from tenants.limits.connections import Holders, TooManyConnections, holders
-from tenants.limits.counts import Counts, today
+from tenants.limits.counts import Counts
+from tenants.limits.pulse import Pulse
 from tenants.limits.store import Store
 from tenants.limits.values import resolve
 
@@ -54,9 +56,7 @@ def test_who_waits_gets_what_becomes_free_within_a_moment(alone, limited, monkey
     tenant, first, second = limited(connections=1), Holder(), Holder()
     alone.enter(tenant, first)
     threading.Timer(0.05, alone.leave, (tenant.id, first)).start()
-    began = time.monotonic()
     alone.enter(tenant, second)
-    assert time.monotonic() - began < 30
 
 
 def test_what_a_thread_has_left_behind_counts_no_more(alone, limited):
@@ -68,8 +68,10 @@ def test_what_a_thread_has_left_behind_counts_no_more(alone, limited):
 
 
 @pytest.fixture
-def process(store: Store) -> Callable[[], Holders]:
-    """Each call is another process of the region."""
+def process(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Holders]:
+    """Each call is another process of the region, which tells when the test says so."""
+    monkeypatch.setattr(Pulse, "start", lambda pulse: None)
+    monkeypatch.setattr(module, "LEASE_SECONDS", 600.0)
     return lambda: Holders(store)
 
 
@@ -92,7 +94,6 @@ def test_processes_of_a_region_hold_no_more_together(process, limited):
 
 
 def test_a_process_that_was_killed_holds_nothing_for_long(process, limited, monkeypatch):
-    monkeypatch.setattr(module, "LEASE_SECONDS", 0.2)
     tenant, kept, late = limited(connections=1), Holder(), Holder()
     killed, other = process(), process()
     other.enter(tenant, late)
@@ -101,6 +102,8 @@ def test_a_process_that_was_killed_holds_nothing_for_long(process, limited, monk
     other.tell()
     other.leave(tenant.id, late)
     assert other.full(tenant)
+    monkeypatch.setattr(module, "LEASE_SECONDS", 0.2)
+    killed.tell()  # for the last time
     time.sleep(0.3)
     with pytest.raises(TooManyConnections):
         other.enter(tenant, late)
@@ -108,7 +111,9 @@ def test_a_process_that_was_killed_holds_nothing_for_long(process, limited, monk
     other.enter(tenant, late)
 
 
-def test_the_most_that_were_held_is_counted_for_the_day(process, store, limited):
+def test_the_most_that_were_held_is_counted_for_the_day(process, store, limited, monkeypatch):
+    day = date(2026, 3, 2)
+    monkeypatch.setattr(module, "today", lambda: day)
     tenant, kept = limited(connections=9), [Holder() for _ in range(3)]
     one = process()
     for holder in kept:
@@ -117,18 +122,18 @@ def test_the_most_that_were_held_is_counted_for_the_day(process, store, limited)
         one.leave(tenant.id, holder)
     one.tell()
     counts = Counts(store)
-    assert tenant.id in counts.active(today())
-    assert counts.done([tenant.id], today())[tenant.id].connections == 3
+    assert tenant.id in counts.active(day)
+    assert counts.done([tenant.id], day)[tenant.id].connections == 3
 
 
 @pytest.fixture
 def capped(pair) -> Iterator[TenantRecord]:
     """The first of the two may hold two connections."""
-    holders.cache_clear()
+    holders.forget()
     connections.close_all()
     yield replace(pair[0], limits=resolve({"connections": 2}, {}))
     connections.close_all()
-    holders.cache_clear()
+    holders.forget()
 
 
 def test_real_connections_are_capped_and_given_back(capped, pair):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from django.core.management import CommandError
 from django.db import connections
 from psycopg import sql
 
+from tenants.claim import control_session
+from tenants.rollout import locks
 from tenants.rollout.models import RolloutUnit
 from tests.tenants.migrating.conftest import EU, HOME, brought, migrate, run_with
 from tests.tenants.migrating.looking import applied, columns, out_of_reach, owner, run
@@ -88,18 +90,18 @@ def test_a_long_reader_is_not_queued_behind_and_the_change_is_tried_again(place,
         reader, another, watcher = (stack.enter_context(owner(where.cell, HOME)) for _ in range(3))
         reader.execute("BEGIN")
         reader.execute(sql.SQL("SELECT count(*) FROM {}").format(table))
-        another.execute("SET lock_timeout = '10s'")  # it would wait for the reader, and so for ever
+        another.execute("SET lock_timeout = '240s'")  # for the reader, and so for ever
         outcome: list[dict] = []
 
         def work() -> None:
             try:
-                outcome.append(migrate(where.cell, "--lock-timeout", "0.2"))
+                outcome.append(migrate(where.cell, "--lock-timeout", "2"))
             finally:
                 connections.close_all()  # this thread's
 
         worker = threading.Thread(target=work)
         worker.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         seen = waits = False
         while not seen or waits:  # until its first attempt has given up
             assert time.monotonic() < deadline
@@ -121,7 +123,7 @@ def test_a_lock_that_is_never_free_blocks_its_tenant_and_is_no_quarantine(place,
     with owner(where.cell, HOME) as reader:
         reader.execute("BEGIN")
         reader.execute(sql.SQL("SELECT count(*) FROM {}").format(table))
-        report = migrate(where.cell, "--lock-timeout", "0.05", "--attempts", "2")
+        report = migrate(where.cell, "--lock-timeout", "1", "--attempts", "2")
     assert (report["migrated"], report["blocked"], report["status"]) == (2, 1, 1)
     row = RolloutUnit.objects.get(slug=locked.slug)
     assert (row.state, row.attempt) == ("blocked", 2)
@@ -146,6 +148,19 @@ def test_two_runs_never_work_on_one_cell(place, shelf, monkeypatch):
     monkeypatch.setattr(crew, "_ended", meanwhile)
     brought(where.cell)
     assert refused
+
+
+def test_at_its_end_a_run_lets_its_cells_go_though_its_session_lives_on(control, monkeypatch):
+    with ExitStack() as stack:
+
+        @contextmanager
+        def lasting():
+            yield stack.enter_context(control_session())
+
+        monkeypatch.setattr(locks, "control_session", lasting)
+        for _ in range(2):
+            with locks.claimed(["nobodys"]):
+                pass
 
 
 def test_a_replica_that_is_down_is_said_before_anything_is_changed(place, shelf):
