@@ -68,6 +68,14 @@ def log(path: str, text: str, seconds: float = 0.0) -> None:
         file.write(f"{current_tenant().slug} {text}\n")
 
 
+@shared_task
+def wait_for(begun: str, enough: str) -> None:
+    """Says that it has begun, and lasts until the other file is there."""
+    Path(begun).touch()
+    while not Path(enough).exists():
+        time.sleep(0.05)
+
+
 @shared_task(bind=True)
 def pulse(self: Any) -> None:
     """One tag a run, named after where it ran and the moment that it was started for."""

@@ -25,15 +25,22 @@ from tenants.limits.watchdog import GRACE_MS, Action, judge, watch
 from tests.tenants.conftest import HOME
 from tests.tenants.test_backend import messages_sent
 
-ALLOWED = 200
+# Milliseconds: what is to go well takes less on any machine, what is to be ended more.
+ALLOWED, LONG = 3_000, "SELECT pg_sleep(300)"
 TIMED_OUT = "57014"
+# Cancelled; or, where the watchdog came late, the whole session.
+ENDED = (TIMED_OUT, "57P01", "lost")
 
 
 @pytest.fixture
 def hasty(pair) -> Iterator[TenantRecord]:
     """A tenant whose statements may take ALLOWED milliseconds."""
-    yield replace(pair[0], limits=resolve({"statement_ms": ALLOWED}, {}))
+    yield limited(pair[0])
     connections[cell_alias(pair[0].cell)].close()
+
+
+def limited(tenant: TenantRecord, milliseconds: int = ALLOWED) -> TenantRecord:
+    return replace(tenant, limits=resolve({"statement_ms": milliseconds}, {}))
 
 
 def run(tenant: TenantRecord, statement: str) -> list[tuple]:
@@ -45,9 +52,9 @@ def run(tenant: TenantRecord, statement: str) -> list[tuple]:
 def test_a_statement_that_takes_too_long_is_ended(hasty: TenantRecord):
     began = time.monotonic()
     with pytest.raises(OperationalError) as ended:
-        run(hasty, "SELECT pg_sleep(20)")
+        run(hasty, LONG)
     assert ended.value.__cause__.sqlstate == TIMED_OUT
-    assert ALLOWED / 1000 <= time.monotonic() - began < 15
+    assert time.monotonic() - began >= ALLOWED / 1000
     assert run(hasty, "SELECT 1") == [(1,)]
 
 
@@ -58,10 +65,12 @@ def test_the_limit_travels_in_the_statements_message(hasty: TenantRecord):
     assert len(sent) == 1
 
 
-def test_each_statement_has_the_whole_time(hasty: TenantRecord):
-    with tenant_scope(hasty), transaction.atomic():
-        for _ in range(3):
-            run(hasty, f"SELECT pg_sleep({ALLOWED / 1000 * 0.6})")
+def test_each_statement_has_the_whole_time(shared_pair):
+    patient = limited(shared_pair[0], 10_000)
+    with tenant_scope(patient), transaction.atomic():
+        for _ in range(2):
+            run(patient, "SELECT pg_sleep(5.5)")
+    connections[cell_alias(patient.cell)].close()
 
 
 def test_executemany_and_results_are_as_without_a_limit(hasty: TenantRecord):
@@ -80,26 +89,26 @@ def test_a_savepoint_that_is_rolled_back_keeps_the_limit(hasty: TenantRecord):
         with pytest.raises(Error), transaction.atomic():
             run(hasty, "SELECT * FROM no_such_table")
         with pytest.raises(OperationalError), transaction.atomic():
-            run(hasty, "SELECT pg_sleep(20)")
+            run(hasty, LONG)
 
 
 def test_the_next_tenant_of_the_connection_has_its_own_limit(hasty: TenantRecord, pair):
     run(hasty, "SELECT 1")
     unlimited = pair[1] if pair[1].cell == hasty.cell else pair[0]
-    run(unlimited, f"SELECT pg_sleep({ALLOWED / 1000 * 2})")
+    run(unlimited, f"SELECT pg_sleep({ALLOWED / 1000 * 1.2})")
 
 
 def test_one_message_cannot_change_the_limit_of_the_next(hasty: TenantRecord):
     with tenant_scope(hasty), connections[cell_alias(hasty.cell)].cursor() as cursor:
         cursor.execute("SET statement_timeout = 0")
     with pytest.raises(OperationalError):
-        run(hasty, "SELECT pg_sleep(20)")
+        run(hasty, LONG)
 
 
 @pytest.fixture
 def one_mode(tenants, deployment: Deployment) -> Iterator[TenantRecord]:
     """The watchdog sees sessions, not modes."""
-    yield replace(tenants["shared"][0], limits=resolve({"statement_ms": ALLOWED}, {}))
+    yield limited(tenants["shared"][0])
     connections[cell_alias(tenants["shared"][0].cell)].close()
 
 
@@ -118,9 +127,9 @@ def watched(tenant: TenantRecord, deployment: Deployment, statement: str) -> str
     began = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(work)
-        while not under_way.done() and time.monotonic() - began < 50:
+        while not under_way.done() and time.monotonic() - began < 250:
             time.sleep(0.2)
-            allowed = {tenant.id: ALLOWED} if tenant.limits.statement_ms else {uuid4(): 10}
+            allowed = {tenant.id: 200} if tenant.limits.statement_ms else {uuid4(): 10}
             watch(deployment, HOME, allowed)
         return under_way.result()
 
@@ -129,21 +138,22 @@ RAISED = "SET LOCAL statement_timeout = 0"
 # Nobody may send a block of procedural code; a function of an app's migrations could do this.
 CATCHES = """
 CREATE OR REPLACE FUNCTION public.catches() RETURNS void LANGUAGE plpgsql AS $$ BEGIN LOOP
-    BEGIN PERFORM pg_sleep(0.1); EXCEPTION WHEN query_canceled THEN NULL; END;
+    BEGIN LOOP
+        BEGIN PERFORM pg_sleep(300); EXCEPTION WHEN query_canceled THEN NULL; END;
+    END LOOP; EXCEPTION WHEN query_canceled THEN NULL; END;
 END LOOP; END $$
 """
 
 
 def test_a_limit_that_was_raised_within_the_message_is_enforced_from_outside(one_mode, deployment):
-    how = watched(one_mode, deployment, f"{RAISED}; SELECT pg_sleep(60)")
-    assert how == TIMED_OUT
+    assert watched(one_mode, deployment, f"{RAISED}; {LONG}") in ENDED
 
 
 def test_a_statement_that_catches_its_cancellation_loses_its_connection(one_mode, deployment):
     with cells.administrator(deployment, HOME, database_name(one_mode.cell)) as admin:
         admin.execute(CATCHES)
     how = watched(one_mode, deployment, f"{RAISED}; SELECT public.catches()")
-    assert how in ("57P01", "lost")
+    assert how in ENDED[1:]
     assert run(one_mode, "SELECT 1") == [(1,)]
 
 
