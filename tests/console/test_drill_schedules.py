@@ -122,7 +122,7 @@ def test_however_many_look_at_once_what_is_due_starts_once(
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(look, range(4))) == 1
-    until(started.exists)
+    until(lambda: started.exists() and started.read_text())
     assert started.read_text() == "rehearse nightly --by schedule:nightly\n"
     assert start_due(now) == 0
 

@@ -30,7 +30,7 @@ def test_tables_that_others_use_cannot_be_locked(pair: Pair, inject: Inject, alo
     with suppress(ProgrammingError, NotSupportedError):
         inject(mine, statement.format(table=theirs(other, "desk_customer")))
     victim = alone(other)
-    victim.execute("SET lock_timeout = '200ms'")
+    victim.execute("SET lock_timeout = '60s'")
     victim.execute("UPDATE desk_customer SET name = name")
 
 
@@ -75,7 +75,7 @@ def test_rows_that_all_tenants_refer_to_cannot_be_locked(pair: Pair, alone, stre
 def test_an_advisory_lock_keeps_no_other_tenant_waiting(pair: Pair, inject: Inject, alone):
     mine, other = pair
     holder, victim = alone(mine), alone(other)
-    victim.execute("SET lock_timeout = '200ms'")
+    victim.execute("SET lock_timeout = '60s'")
     for take in ("pg_advisory_lock(1)", "pg_advisory_lock(1, 2)", "pg_advisory_lock_shared(3)"):
         holder.execute(f"SELECT {take}")
         victim.execute(f"SELECT {take}")
@@ -140,7 +140,7 @@ def test_the_role_that_all_tenants_share_stays_as_it_is(
 def test_uncommitted_rows_of_one_tenant_keep_no_other_waiting(pair: Pair, alone):
     """The same unique values, and references, in two transactions at once."""
     first, second = alone(pair[0]), alone(pair[1])
-    second.execute("SET lock_timeout = '200ms'")
+    second.execute("SET lock_timeout = '60s'")
     insert = "INSERT INTO desk_tag (name) VALUES ('at-once')"
     with first.transaction(force_rollback=True):
         first.execute("DELETE FROM desk_tag WHERE name = 'at-once'")

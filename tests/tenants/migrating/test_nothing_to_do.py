@@ -19,6 +19,9 @@ MOST = 40
 @pytest.fixture
 def statements(monkeypatch) -> Callable[[str], int]:
     """`statements(cell)`: how many a run of the cell sends, over all its connections."""
+    # A registry that was asked a while ago, and a session that has lain for long, are asked again.
+    monkeypatch.setattr("tenants.seams.REGISTRY_SECONDS", 3600.0)
+    monkeypatch.setattr("tenants.sessions.KEPT_SECONDS", 3600.0)
     sent: list[object] = []
     execute = psycopg.Cursor.execute
 

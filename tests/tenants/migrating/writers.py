@@ -86,7 +86,7 @@ def writing(tenants: list[TenantRecord], regions: list[str]) -> Iterator[list[Wr
 
 def _wait(writers: list[Writer]) -> None:
     wanted = {id(writer): len(writer.acknowledged) + ENOUGH for writer in writers}
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while any(len(each.acknowledged) < wanted[id(each)] and not each.failures for each in writers):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -33,13 +33,20 @@ class Wire:
     def trips(self) -> Iterator[Counter[str]]:
         """The round trips within the block, by database; filled in at its end."""
         counted: Counter[str] = Counter()
-        before, answered = Counter(self.asked), Counter(self.answered)
+        before, answered = self._now()
         yield counted
-        deadline = time.monotonic() + 60
-        while (asked := self.asked - before) != self.answered - answered:
+        deadline = time.monotonic() + 240
+        while True:
+            asked_now, answered_now = self._now()
+            if (asked := asked_now - before) == answered_now - answered:
+                break
             assert time.monotonic() < deadline, "something is still under way"
             time.sleep(0.01)
         counted.update(asked)
+
+    def _now(self) -> tuple[Counter[str], Counter[str]]:
+        with self._counting:
+            return Counter(self.asked), Counter(self.answered)
 
     def count(self, counts: Counter[str], name: str, number: int) -> None:
         with self._counting:
