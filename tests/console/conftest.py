@@ -20,6 +20,12 @@ from tests.gateway import maps
 HERE = "eu-west"
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages wait until every probe has ended: a region that is only slow would be shown as down."""
+    monkeypatch.setattr("console.live.snapshot.DEADLINE", 240.0)
+
+
 @pytest.fixture(scope="session")
 def control_cell(deployment: Deployment) -> Deployment:
     """The control cell's databases, with eu-west's gate held open as its agent would."""

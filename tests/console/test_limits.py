@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
@@ -16,7 +16,7 @@ from tenants.limits.neighbours import loudest, noisy
 from tenants.limits.values import resolve
 from tenants.models import AuditEntry, Plan, Tenant, Usage
 
-TODAY = datetime.now(UTC).date()
+TODAY = datetime(2026, 3, 2, tzinfo=UTC).date()  # in a picture
 
 
 @pytest.fixture
@@ -29,7 +29,8 @@ def acme(registry) -> Tenant:
     AuditEntry.objects.filter(subject="console-plan").delete()
 
 
-def use(tenant: Tenant, region: str = "eu-west", day: date = TODAY, **numbers: int) -> None:
+def use(tenant: Tenant, region: str = "eu-west", **numbers: int) -> None:
+    day = datetime.now(UTC).date()
     key = Usage.key(tenant.id, region, day)
     Usage.objects.create(id=key, tenant=tenant, region=region, day=day, **numbers)
 

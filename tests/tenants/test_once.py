@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from console.live.snapshot import observatory
 from tenants.backend.pool import process_pool
 from tenants.limits.connections import holders
 from tenants.once import Once
@@ -43,6 +44,6 @@ def test_a_child_that_was_forked_while_one_was_made_makes_its_own():
     assert one() is one()
 
 
-@pytest.mark.parametrize("what", [process_pool, holders])
-def test_what_counts_a_processs_connections_is_there_once(what):
+@pytest.mark.parametrize("what", [process_pool, holders, observatory])
+def test_what_bounds_a_whole_process_is_there_once(what):
     assert isinstance(what, Once)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -26,6 +26,7 @@ from console.live.regions import (
 from regions.deployment import Deployment
 from regions.replication.status import cell_status
 from regions.topology import CellSpec, Lease, Topology, read_leases
+from tenants.once import Once
 
 DEADLINE = 2.4
 FRESH_SECONDS = 1.5
@@ -105,7 +106,7 @@ def _cells(
     return tuple(read_cell(spec, answers[f"cell:{spec.name}"], leases) for spec in specs)
 
 
-@cache
+@Once
 def observatory() -> Observatory:
     """The process' one observatory, made at the first look."""
     return Observatory(Prober())
