@@ -7,6 +7,7 @@ and keys are named as the target has them, so entries get other ids than they ha
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -21,11 +22,10 @@ _KEYS = """
 SELECT split_part(rel, '.', 2), key FROM fabric.relation WHERE split_part(rel, '.', 1) = %s
 """
 _READ = """
-SELECT split_part(rel, '.', 2), pk, field, loser_stamp, loser, winner_stamp, winner, rule, c.at,
-       d.by, d.region, d.at
-  FROM fabric.conflict c LEFT JOIN fabric.restored d ON d.tenant_id = c.tenant AND d.conflict = c.id
- WHERE c.tenant = %s AND split_part(rel, '.', 1) = %s
+SELECT id, split_part(rel, '.', 2), pk, field, loser_stamp, loser, winner_stamp, winner, rule, at
+  FROM fabric.conflict WHERE tenant = %s AND split_part(rel, '.', 1) = %s
 """
+_DONE = "SELECT conflict, by, region, at FROM fabric.restored WHERE tenant_id = %s"
 _WRITE = """
 INSERT INTO fabric.conflict
        (rel, pk, field, loser_stamp, loser, winner_stamp, winner, rule, at, tenant)
@@ -39,24 +39,27 @@ VALUES (%s, fabric.conflict_id(%s, %s, %s, %s, %s), %s, %s, %s) ON CONFLICT DO N
 
 
 def carry_ledger(source: Side, target: Side, contents: list[Content]) -> None:
-    """Of the tables that are moved. Nobody writes for the tenant meanwhile; safe to repeat."""
-    here = _keys(source.sessions[source.home], source)
+    """Of the tables that are moved. Nobody writes for the tenant meanwhile, and the source's home
+    has heard of all that was restored; safe to repeat."""
+    home = source.sessions[source.home]
+    here = _keys(home, source)
     there = _keys(target.sessions[target.home], target)
     moved = {content.name for content in contents}
-    found = {
-        repr(entry[:5]): entry
+    found: dict[UUID, Entry] = {
+        entry[0]: entry[1:]
         for session in source.sessions.values()
         for entry in session.execute(_READ, (source.tenant.id, source.tenant.schema))
-        if entry[0] in moved
+        if entry[1] in moved
     }
+    done = {row[0]: row[1:] for row in home.execute(_DONE, (source.tenant.id,))}
     entries, restored = [], []
-    for table, pk, field, stamp, loser, winner_stamp, winner, rule, at, *done in found.values():
+    for id_, (table, pk, field, stamp, loser, winner_stamp, winner, rule, at) in found.items():
         named = dict(zip(here[table], pk, strict=True)) | {TENANT_COLUMN: str(target.tenant.id)}
         rel = f"{target.tenant.schema}.{table}"
         identity = (rel, [named[column] for column in there[table]], field, stamp, _json(loser))
         entries.append((*identity, winner_stamp, _json(winner), rule, at, target.tenant.id))
-        if done[0] is not None:
-            restored.append((target.tenant.id, *identity, *done))
+        if id_ in done:
+            restored.append((target.tenant.id, *identity, *done[id_]))
     for session in target.sessions.values():
         with session.transaction(), session.cursor() as cursor:
             cursor.executemany(_WRITE, entries)

@@ -30,6 +30,7 @@ from tests.tenants.shop.models import Supplier
 MODES = ("shared", "schema", "dedicated")
 HOME = "eu-west"
 EU = ["eu-west", "eu-central"]
+Tenants = dict[str, tuple[TenantRecord, TenantRecord]]
 LASTING = {mode: (f"acme-{mode}", f"globex-{mode}") for mode in MODES}
 PREPARED = pytest.StashKey[bool]()
 
@@ -81,16 +82,14 @@ def onboard(slug: str, mode: str, residency: str = "EU", **options: Any) -> Tena
 
 
 @pytest.fixture(scope="session")
-def tenants(control: Deployment) -> dict[str, tuple[TenantRecord, TenantRecord]]:
+def tenants(control: Deployment) -> Tenants:
     """Two tenants a mode: in one cell where the mode allows it."""
     made = {mode: [record_for(onboard(slug, mode)) for slug in LASTING[mode]] for mode in MODES}
     return {mode: (one, other) for mode, (one, other) in made.items()}
 
 
 @pytest.fixture(params=MODES)
-def pair(
-    request: pytest.FixtureRequest, tenants: dict[str, tuple[TenantRecord, TenantRecord]]
-) -> tuple[TenantRecord, TenantRecord]:
+def pair(request: pytest.FixtureRequest, tenants: Tenants) -> tuple[TenantRecord, TenantRecord]:
     """Two tenants, in each mode in turn."""
     return tenants[request.param]
 
@@ -110,9 +109,7 @@ def pair_with_rows(
 
 
 @pytest.fixture
-def shared_pair(
-    tenants: dict[str, tuple[TenantRecord, TenantRecord]],
-) -> tuple[TenantRecord, TenantRecord]:
+def shared_pair(tenants: Tenants) -> tuple[TenantRecord, TenantRecord]:
     return tenants["shared"]
 
 
@@ -140,8 +137,9 @@ def appliers(control: Deployment) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def places(control: Deployment, appliers: None) -> dict[str, str]:
-    """Cells by mode, a second shared one, and one in the United States."""
+def places(control: Deployment, tenants: Tenants, appliers: None) -> dict[str, str]:
+    """Cells by mode, a second shared one, and one in the United States. The lasting tenants are
+    there before: they would be placed in one of these."""
     made = {}
     for key, mode, regions in (
         ("shared", "shared", EU),
