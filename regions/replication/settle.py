@@ -1,7 +1,8 @@
 """Waits until replicas have heard what others had committed.
 
-Guarantees that when it returns, each receiver has applied all that each sender had committed
-before the call. A heartbeat marks the place in the sender's log.
+Guarantees that when `settle` returns, each receiver has applied all that each sender had committed
+before the call: a heartbeat marks the place in the sender's log. `wait_received` waits for less:
+all of it is in the receivers' databases, whether or not somebody applies it there.
 """
 
 from __future__ import annotations
@@ -15,12 +16,21 @@ import psycopg
 
 from regions.errors import NotSettled
 from regions.replication.housekeeping import BEAT
+from regions.replication.transport import slot_name
+from regions.topology import CellSpec
 
 Connection = psycopg.Connection[Any]
 Mark = tuple[int, int]
 
 PAUSE_SECONDS = 0.005
 
+RECEIVED_PAUSE_SECONDS = 0.05  # a peer says so each second at most
+
+# One that is lost gets a new copy of everything.
+_BEHIND = """
+SELECT slot_name FROM pg_replication_slots
+ WHERE slot_name = ANY(%s) AND wal_status <> 'lost' AND confirmed_flush_lsn < %s::pg_lsn
+"""
 _NODE = "SELECT node FROM fabric.member"
 _HEARD = "SELECT heartbeat FROM fabric.watermark WHERE origin = %s"
 _PARKED = """
@@ -78,6 +88,22 @@ def wait_heard(
             if time.monotonic() > deadline:
                 raise NotSettled(f"cell {cell!r} in {receiver} does not catch up with {sender}")
             time.sleep(PAUSE_SECONDS)
+
+
+def wait_received(sender: Connection, spec: CellSpec, region: str, *, seconds: float) -> None:
+    """Until the peers of the replica in `region` have what it had committed before the call.
+    `sender`: an administrator's session there. Raises NotSettled after `seconds`."""
+    slots = {slot_name(spec, to): to for to in spec.regions if to != region}
+    place = sender.execute("SELECT pg_current_wal_flush_lsn()").fetchone()
+    deadline = time.monotonic() + seconds
+    while behind := sender.execute(_BEHIND, (list(slots), *(place or ()))).fetchall():
+        if time.monotonic() > deadline:
+            late = ", ".join(sorted(slots[slot] for (slot,) in behind))
+            raise NotSettled(
+                f"what cell {spec.name!r} in {region} has sent has not arrived in {late}: repeat "
+                "it once it has"
+            )
+        time.sleep(RECEIVED_PAUSE_SECONDS)
 
 
 def _heard(session: Connection, node: int, mark: int) -> bool:

@@ -20,7 +20,7 @@ from psycopg.errors import DuplicateTable
 
 from regions import cells
 from regions.current import deployment
-from regions.replication import capture, transport
+from regions.replication import capture, settle, transport
 from regions.topology import CellSpec
 from tenants.directory import TenantRecord
 from tenants.isolation import (
@@ -51,8 +51,8 @@ Progress = Callable[[str, int], None]
 
 # The fabric keeps copies of rows: what was written, deleted, parked, or lost a conflict.
 
-# After this, what was under way between replicas when it began has arrived.
-SETTLE_SECONDS = 1.0
+# Longer, and a link is cut: whoever waits repeats it once that is mended.
+RECEIVED_SECONDS = 60.0
 
 
 class Isolation(ABC):
@@ -115,6 +115,12 @@ class Isolation(ABC):
     @abstractmethod
     def schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
         """The schemas with tenant tables, and whose they are (None: all tenants')."""
+
+    def wait_received(self) -> None:
+        """What was under way between replicas when it was called has arrived. Raises NotSettled."""
+        for region in self.spec.regions:
+            with cells.administrator(deployment(), region, self.spec.database) as administrator:
+                settle.wait_received(administrator, self.spec, region, seconds=RECEIVED_SECONDS)
 
     def ensure_quotas(self, region: str) -> None:
         """A replica that was made before there were quotas gets their check."""

@@ -3,7 +3,6 @@ statement that names another tenant's schema sees nothing in it."""
 
 from __future__ import annotations
 
-import time
 from uuid import UUID
 
 from psycopg import sql
@@ -12,7 +11,7 @@ from regions import cells
 from regions.current import deployment
 from regions.replication import capture, erasures
 from tenants.directory import TenantRecord
-from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress
+from tenants.isolation.base import Isolation, Progress
 from tenants.isolation.owner import Connection, owner
 from tenants.models import Spare, Tenant
 
@@ -34,7 +33,7 @@ class Schema(Isolation):
                 capture.detach_schema(connection, tenant.schema)
         while sum(self._forget(region, tenant) for region in self.spec.regions):
             progress("change logs", 70)
-            time.sleep(SETTLE_SECONDS)
+            self.wait_received()
 
     def _forget(self, region: str, tenant: TenantRecord) -> int:
         with cells.administrator(deployment(), region, self.spec.database) as administrator:

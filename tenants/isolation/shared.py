@@ -5,7 +5,6 @@ A new tenant needs no change of structure at all.
 
 from __future__ import annotations
 
-import time
 from uuid import UUID
 
 from psycopg import sql
@@ -15,7 +14,7 @@ from regions.current import deployment
 from regions.replication import erasures
 from tenants.directory import TenantRecord
 from tenants.isolation import seed
-from tenants.isolation.base import SETTLE_SECONDS, Isolation, Progress
+from tenants.isolation.base import Isolation, Progress
 from tenants.isolation.catalog import read_tables
 from tenants.isolation.owner import Connection
 from tenants.isolation.rewrite import TENANT_COLUMN
@@ -39,7 +38,7 @@ class Shared(Isolation):
         under way between replicas may still arrive, so it is repeated until nothing does."""
         while sum(self._delete_rows(region, tenant) for region in self.spec.regions):
             progress("rows", 50)
-            time.sleep(SETTLE_SECONDS)
+            self.wait_received()
 
     def _delete_rows(self, region: str, tenant: TenantRecord) -> int:
         with cells.administrator(deployment(), region, self.spec.database) as administrator:
