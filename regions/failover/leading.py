@@ -66,7 +66,6 @@ class Leader:
         self._trip = 0.0
         self._views: Mapping[str, View] = {}
         self._held_then: set[str] = set()
-        self._gained: dict[str, tuple[str, datetime]] = {}
         self._patient_until: dict[str, float] = {}
         self._open_since: dict[str, float] = {}
         self._rests = Rests(clock, chance)
@@ -200,8 +199,8 @@ class Leader:
             if name in won:
                 self._rests.over(name)
                 self.held[name] = won[name]
-                if views[name].last != self._region:
-                    self._gained[name] = (spec.timetable, self._wall())
+                if spec.timetable and views[name].last != self._region:
+                    self._map.gains(name, spec.timetable, self._wall())
                 self._map.writes(name, self._region, won[name].epoch)
                 # Who was asked for by name takes over whatever others have.
                 taken = self._wishes.to_take(requests.get(name))
@@ -270,8 +269,6 @@ class Leader:
             self._rests.over(name)
         since = self._open_since.get(name)
         asked = requests.get(name)
-        # A new timetable is in force at once, whoever got the lease how under the old one.
-        timetable, gained = self._gained.get(name, ("", None))
         return Sight(
             cell=spec,
             region=self._region,
@@ -284,7 +281,7 @@ class Leader:
             quorum=view.answered >= self._leases.majority,
             successor=view.successor,
             turn=self._turns.of(spec),
-            gained=gained if timetable == spec.timetable else None,
+            gained=self._map.gained(name, spec.timetable),
             aside=view.aside,
             reached=self._around.reached,
             shaky=shaky,

@@ -1,4 +1,5 @@
-"""Who writes which cell, as this region saw it last: `leases.json` in its map folder.
+"""Who writes which cell, as this region saw it last: `leases.json` in its map folder; and since
+when this region writes what follows the sun, so that an agent that was killed knows it again.
 
 Written by a thread: to replace a file may take as long as the disk is busy, and who asks for it
 renews leases.
@@ -10,6 +11,7 @@ import json
 import logging
 from collections.abc import Container, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ class LeaseMap:
         self._region = region
         self._writers: dict[str, dict[str, Any]] = {}
         self._changed = True
+        self._gained: dict[str, tuple[str, datetime]] = self._gained_before()
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="lease map")
 
     def remember(self, views: Mapping[str, View], majority: int, held: Container[str]) -> None:
@@ -47,6 +50,23 @@ class LeaseMap:
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
+    def gains(self, name: str, timetable: str, at: datetime) -> None:
+        """This region got the cell from another, under this timetable."""
+        self._gained[name] = timetable, at
+        self._changed = True
+
+    def gained(self, name: str, timetable: str) -> datetime | None:
+        """When it did; a new timetable is in force at once, whoever got the lease how before."""
+        under, at = self._gained.get(name, ("", None))
+        return at if under == timetable else None
+
+    def _gained_before(self) -> dict[str, tuple[str, datetime]]:
+        try:
+            gained = json.loads(self._file.read_bytes())["gained"]
+            return {cell: (text, datetime.fromisoformat(at)) for cell, (text, at) in gained.items()}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
     def writes(self, name: str, writer: str | None, epoch: int) -> None:
         known = self._writers.get(name)
         if known is None or epoch >= known["epoch"]:
@@ -57,7 +77,11 @@ class LeaseMap:
     def publish(self) -> None:
         """Have the file written if anything has changed; one after the other."""
         if self._changed:
-            document = {"region": self._region, "cells": dict(self._writers)}
+            document = {
+                "region": self._region,
+                "cells": dict(self._writers),
+                "gained": {cell: (text, str(at)) for cell, (text, at) in self._gained.items()},
+            }
             written = self._writing.submit(publish_document, self._file, document)
             written.add_done_callback(_tell)
             self._changed = False

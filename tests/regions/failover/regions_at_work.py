@@ -4,119 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
-from uuid import UUID, uuid4
+from typing import Any
 
-from regions.failover.acceptors import Accepted
 from regions.failover.decide import Decision
 from regions.failover.etcd_acceptor import EtcdAcceptor
 from regions.failover.journal import Request
 from regions.failover.leading import Leader
 from regions.failover.lease import Held, Leases, View
 from regions.failover.lease_map import LeaseMap
-from regions.failover.link import Connection, Link, Unreachable
+from regions.failover.link import Unreachable
 from regions.failover.surroundings import Renew, ServerClock, server_clock_of
-from regions.topology import CellSpec, TenancyMode, WritePolicy
-from tests.regions.failover.simulated import Vote, simulate
-from tests.regions.failover.simulated_etcd import Store, Way
-
-T = TypeVar("T")
-
-TTL = 3.0
-HANDSHAKES = 4
-REGIONS = ("a", "b", "c")
-CELL = CellSpec("control", TenancyMode.CONTROL, WritePolicy.ACTIVE_PASSIVE, REGIONS)
-MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
-
-
-@dataclass
-class World:
-    """How far the regions are from each other, and how busy the machine is: each answer takes up
-    to `load` seconds more. `backlog`: until when a region has not applied what has arrived there;
-    `received`: how much of the lost writer's log each has; `ill`: whose database takes no writes,
-    whatever else it answers; `hidden`: whose web answers no client."""
-
-    trip: float
-    load: float
-    chance: random.Random
-    dead: set[str] = field(default_factory=set)
-    ill: set[str] = field(default_factory=set)
-    hidden: set[str] = field(default_factory=set)
-    backlog: dict[str, float] = field(default_factory=dict)
-    received: dict[str, int] = field(default_factory=dict)
-    asked: list[Request] = field(default_factory=list)  # of region a's agent
-    told: dict[UUID, str] = field(default_factory=dict)  # how each ended
-    busy: float = 0.0  # so old is what an agent has seen when it decides by it
-    etcd: Store | None = None  # grants the leases instead of the regions, if there is one
-    votes: dict[str, Vote] = field(default_factory=lambda: {name: Vote() for name in REGIONS})
-
-    async def travel(self, a: str, b: str, trips: float = 0.5) -> None:
-        far = self.trip * trips if a != b else 0.001
-        await asyncio.sleep(far + self.chance.uniform(0, self.load))
-        while self.dead & {a, b}:
-            await asyncio.sleep(0.1)
-
-
-@dataclass
-class Far:
-    """An acceptor that answers over the real `Link`, with a handshake before the first answer."""
-
-    world: World
-    proposer: str
-    name: str
-    look: Link = field(init=False)
-    vote: Link = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.look = Link(self.name, "", timeout=TTL / 2, open_session=self._open)
-        self.vote = Link(self.name, "", timeout=TTL / 2, open_session=self._open)
-
-    async def _open(self, dsn: str) -> Connection:
-        await self.world.travel(self.proposer, self.name, HANDSHAKES)
-        return cast(Connection, self)
-
-    closed = False
-
-    @property
-    def pgconn(self) -> Far:
-        return self
-
-    def finish(self) -> None:
-        pass
-
-    async def _call(self, what: Callable[[Vote, float], T], link: Link | None = None) -> T:
-        async def there_and_back(_: object) -> T:
-            await self.world.travel(self.proposer, self.name)
-            answer = what(self.world.votes[self.name], now())
-            await self.world.travel(self.name, self.proposer)
-            return answer
-
-        return await (link or self.vote).use(there_and_back)
-
-    async def state(self) -> list[Accepted]:
-        self.vote.warm()
-        return [await self._call(lambda vote, at: vote.said(CELL.name, at), self.look)]
-
-    async def prepare(self, ballots: Mapping[str, int]) -> dict[str, tuple[bool, Accepted]]:
-        ballot = ballots[CELL.name]
-        return {CELL.name: await self._call(lambda vote, at: vote.prepare(CELL.name, ballot, at))}
-
-    async def accept(
-        self, proposals: Mapping[str, tuple[int, int]], holder: str, ttl: float
-    ) -> set[str]:
-        proposed = proposals[CELL.name]
-        done = await self._call(lambda vote, at: vote.accept(*proposed, holder, at + ttl))
-        return {CELL.name} if done else set()
-
-    async def release(
-        self, cell: str, holder: str, epoch: int, successor: str | None, reserved: float
-    ) -> None:
-        await self._call(lambda vote, at: vote.release(holder, epoch, successor, at + reserved))
+from regions.topology import CellSpec
+from tests.regions.failover.simulated import simulate
+from tests.regions.failover.simulated_etcd import Way
+from tests.regions.failover.world import CELL, MONDAY, REGIONS, TTL, Far, World, now, wall
 
 
 class LateLeases(Leases):
@@ -140,6 +46,7 @@ class Place:
     gate: tuple[int, datetime] = (0, MONDAY)
     handing_over = False
     leases: LateLeases = field(init=False)
+    killed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def writable(self) -> bool:
@@ -170,7 +77,9 @@ class Place:
             if not await renew():
                 raise Unreachable("not renewed")
             self.gate = (held.epoch, MONDAY)
+            await self._reaches("fenced")
             await self.leases.release(held, successor=target, reserved=TTL)
+            await self._reaches("let go")
         finally:
             self.handing_over = False
 
@@ -202,7 +111,15 @@ class Place:
         return list(self.world.asked) if self.name == REGIONS[0] else []
 
     async def begin(self, request: Request) -> bool:
+        await self._reaches("begun")
         return request in self.world.asked
+
+    async def _reaches(self, stage: str) -> None:
+        """Where it is killed nothing more is done."""
+        if stage == self.world.dies and self.name not in self.world.killed:
+            self.world.killed.add(self.name)
+            self.killed.set()
+            await asyncio.Event().wait()
 
     async def settle(self, request: Request, outcome: str) -> None:
         for one in [one for one in self.world.asked if one.wish == request.wish]:
@@ -218,18 +135,6 @@ class Place:
 
     async def attempt(self, about: str, call: Awaitable[object]) -> None:
         await call
-
-
-def wish(target: str, kind: str = "hand_over", *, by: str = "ann") -> Request:
-    return Request(uuid4(), CELL.name, target, kind, forced=False, by=by, at=MONDAY)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def wall() -> datetime:
-    return MONDAY + timedelta(seconds=now())
 
 
 def leader(world: World, place: Place, folder: Path) -> Leader:
@@ -279,11 +184,26 @@ def watch(
     for name in REGIONS:
         (folder / name).mkdir(exist_ok=True)
 
+    async def lives(place: Place) -> None:
+        agent = leader(world, place, folder)
+        process = asyncio.create_task(agent.run())
+        try:
+            await place.killed.wait()
+        finally:
+            for task in (process, *agent._background):
+                task.cancel()
+        await asyncio.sleep(world.back)
+        agent._map._writing.shutdown()  # a thread's time is not simulated
+        await leader(world, place, folder).run()
+
     async def run() -> Seen:
         seen = Seen()
-        leaders = [asyncio.create_task(leader(world, place, folder).run()) for place in places]
+        leaders = [asyncio.create_task(lives(place)) for place in places]
         while now() < seconds:
             then(now())
+            for place in places:
+                if place.name in world.killed:
+                    place.killed.set()
             writers = [place.name for place in places if place.writes]
             seen.most = max(seen.most, len(writers))
             seen.writers |= {now(): name for name in writers}

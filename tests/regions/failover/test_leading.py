@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regions.topology import CellSpec, TenancyMode, WritePolicy
-from tests.regions.failover.regions_at_work import REGIONS, STEP, TTL, World, watch, wish
+from tests.regions.failover.regions_at_work import STEP, watch
+from tests.regions.failover.world import REGIONS, TTL, World, wish
 
 
 def nothing(_: float) -> None:

@@ -13,9 +13,10 @@ from hypothesis.stateful import rule
 from regions.failover.etcd_acceptor import EtcdAcceptor
 from regions.failover.lease import Leases
 from regions.failover.link import Unreachable
-from tests.regions.failover.regions_at_work import STEP, World, watch
+from tests.regions.failover.regions_at_work import STEP, watch
 from tests.regions.failover.simulated_etcd import Store, Way
 from tests.regions.failover.test_lease import CELL, REGIONS, TTL, LeaseMachine
+from tests.regions.failover.world import World
 
 
 class EtcdMachine(LeaseMachine):

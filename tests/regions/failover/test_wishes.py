@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from regions.failover.journal import Request
 from regions.failover.lease import View
 from regions.failover.wishes import OVERTAKEN, Wishes
-from tests.regions.failover.regions_at_work import CELL, MONDAY, World, watch, wish
+from tests.regions.failover.regions_at_work import watch
 from tests.regions.failover.test_leading import worlds
+from tests.regions.failover.world import CELL, MONDAY, World, wish
 
 NAME = CELL.name
 VIEW = View("a", "a", 1, open=False, answered=3, successor=None)
