@@ -203,3 +203,36 @@ def test_who_took_over_by_himself_is_not_said_to_have_been_handed_over_to(
     with closing(Asking(control, by="ann")) as asking:
         assert asking.holder(spec, HERE, THERE, forced=False, tell=told.append)
     assert told == [f"{THERE} writes it now; {HERE} has not said how"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_a_killed_operator_had_left_is_done_soon_also_by_an_agent_that_was_killed_or_never(
+    control: Deployment, spec: CellSpec, agent: Agent, pool: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch, begun: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(ask, "ASK_SECONDS", LONG)
+    dsn = control.dsn(HERE, CONTROL_DATABASE, AGENT_ROLE)
+    coming = f"{spec.name} is to be written by {THERE}"
+
+    def left_by_one_who_is_killed() -> UUID:
+        operator, identity = ask._Agent(dsn), uuid4()
+        operator.leave(identity, spec.name, THERE, "hand_over", False, "dead")
+        assert operator._connection
+        operator._connection.pgconn.finish()
+        assert not begun or agent.begins(identity)
+        assert coming in ask.asked_now(control)
+        return identity
+
+    left_by_one_who_is_killed()
+    again = pool.submit(asked, control, spec, "ann")
+    first, _ = agent.hears(2)
+    assert agent.begins(first.id), "the next agent begins it, whatever became of the last one"
+    agent.settles(first, "done")
+    assert again.result(LONG)
+    lapsed = left_by_one_who_is_killed()
+    with psycopg.connect(dsn) as session:
+        session.execute(
+            "UPDATE lease.request SET at = at - interval '31 s' WHERE id = %s", [lapsed]
+        )
+    assert agent.open() == []
+    assert coming not in ask.asked_now(control)
