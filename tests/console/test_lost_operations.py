@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connections
@@ -13,6 +14,7 @@ from django.utils import timezone
 from console import tasks
 from console.operations import recorder
 from console.operations.claiming import LATE, SILENCE
+from console.operations.queue import start
 from regions.deployment import Deployment
 from regions.errors import SwitchoverFailed
 from regions.failover.aside import aside_now
@@ -73,6 +75,18 @@ def test_who_tries_again_is_heeded_however_old_it_is(
     aged(operation, 2 * LATE)
     operator.post(f"/console/operation/{operation.id}/retry/")
     assert now(operation).state == Operation.State.QUEUED
+    tasks.empty_region(str(operation.id))
+    assert "mars" in now(operation).error
+
+
+def test_what_is_asked_for_from_a_machine_whose_clock_is_behind_is_done(
+    registry: Deployment, queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = timezone.now() - 2 * LATE
+    monkeypatch.setattr(timezone, "now", lambda: behind)
+    arguments = {"region": "mars", "step": 1, "aside": False}
+    operation = start(uuid4(), "evacuate", "mars", arguments, actor="me")
+    monkeypatch.undo()
     tasks.empty_region(str(operation.id))
     assert "mars" in now(operation).error
 

@@ -62,6 +62,8 @@ def start(
             },
         )
         if created:
+            # Its age is told by the database's clock alone.
+            Operation.objects.filter(id=key).update(updated_at=Now())
             transaction.on_commit(partial(_send, operation))
     return operation
 
