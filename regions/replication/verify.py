@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import psycopg
 
@@ -20,7 +20,7 @@ from regions.errors import RegionsError, ReplicaDown
 from regions.replication.session import Session, open_session
 from regions.replication.verification.asking import everywhere
 from regions.replication.verification.record import keep
-from regions.replication.verification.repair import be_alone
+from regions.replication.verification.repair import alone
 from regions.replication.verification.run import LivedIn, Run, Tell
 from regions.replication.verification.verdict import Verdict
 from regions.topology import CellSpec
@@ -71,9 +71,8 @@ async def verify(
             collected=await _collected_by_others(sessions, rewound),
         )
         try:
-            if repair:
-                await be_alone(sessions)
-            await run.everything()
+            async with alone(sessions) if repair else nullcontext():
+                await run.everything()
         except (RegionsError, psycopg.Error) as error:
             verdict.seconds = time.monotonic() - began
             await keep(sessions, verdict, by=by, problem=str(error).splitlines()[0])

@@ -6,7 +6,9 @@ captured or sent to anybody, and that what a replica loses is in its ledger.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -33,7 +35,9 @@ from regions.replication.verification.tables import TENANT_COLUMN, Table
 from regions.replication.verification.versions import as_record, join
 
 RULE = "repair"
+LEAVE_SECONDS = 5.0  # after which a server is left to itself: it may be frozen
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('fabric.repair', 0))"
+_UNLOCK = "SELECT pg_advisory_unlock_all()"
 
 _CURRENT = sql.SQL(
     "SELECT hstore_to_jsonb(hstore(_fabric_row)) FROM {table} _fabric_row"
@@ -69,13 +73,25 @@ class Outcome:
     regions: tuple[str, ...] = ()
 
 
-async def be_alone(sessions: Mapping[str, Session]) -> None:
-    """While these sessions last nobody else repairs the cell. Raises RepairRunning."""
-    for region, session in sorted(sessions.items()):
-        if not (await session.fetch(_LOCK))[0][0]:
-            raise RepairRunning(
-                f"somebody is repairing this cell already, as {region} says: wait for them"
-            )
+@asynccontextmanager
+async def alone(sessions: Mapping[str, Session]) -> AsyncIterator[None]:
+    """Within the block nobody else repairs the cell. Raises RepairRunning."""
+    try:
+        for region, session in sorted(sessions.items()):
+            if not (await session.fetch(_LOCK))[0][0]:
+                raise RepairRunning(
+                    f"somebody is repairing this cell already, as {region} says: wait for them"
+                )
+        yield
+    finally:
+        # A server ends a session some time after it was closed: too late for whoever is next.
+        await everywhere(sessions, _leave)
+
+
+async def _leave(session: Session) -> None:
+    with suppress(TimeoutError, psycopg.Error):
+        async with asyncio.timeout(LEAVE_SECONDS):
+            await session.execute(_UNLOCK)
 
 
 async def repair_row(

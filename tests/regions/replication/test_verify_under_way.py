@@ -15,7 +15,7 @@ from regions.failover.keeping import Kept, keep
 from regions.failover.link import Link
 from regions.failover.verifying import Verifier
 from regions.replication import verify
-from regions.replication.session import open_session
+from regions.replication.session import Session, open_session
 from regions.replication.verification import repair as repairing
 from regions.replication.verification.verdict import Verdict
 from tests.regions.replication.looking import (
@@ -33,12 +33,13 @@ from tests.regions.replication.mesh import Mesh
 def test_rows_that_writers_write_are_no_differences_and_a_real_one_is_found(notes: Mesh) -> None:
     behind_its_back(notes, US, "UPDATE note SET title = 'forged' WHERE id = 599")
 
-    async def write(region: str, stop: asyncio.Event) -> int:
+    written = dict.fromkeys(REGIONS, 0)
+
+    async def write(region: str, stop: asyncio.Event) -> None:
         dsn = notes.deployment.dsn(region, notes.spec.database, OWNER_ROLE)
-        done = 0
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as session:
             while not stop.is_set():
-                done += 1
+                done = written[region] = written[region] + 1
                 await session.execute(
                     "UPDATE note SET votes = votes + 1, body = %s WHERE id = %s",
                     (region, 1 + done % 40),
@@ -47,21 +48,21 @@ def test_rows_that_writers_write_are_no_differences_and_a_real_one_is_found(note
                 await session.execute("INSERT INTO note (id, title) VALUES (%s, '-')", (key,))
                 await session.execute("DELETE FROM note WHERE id = %s", (100 + done % 50,))
                 await asyncio.sleep(0.01)
-        return done
 
-    async def run() -> tuple[list[Verdict], int]:
+    async def run() -> list[Verdict]:
         stop = asyncio.Event()
         async with applied(notes):
             writers = [asyncio.create_task(write(region, stop)) for region in REGIONS]
-            await asyncio.sleep(0.2)
+            while min(written.values()) < 10 and not any(task.done() for task in writers):
+                await asyncio.sleep(0.01)
             found = [await verify.verify(notes.deployment, notes.spec) for _ in range(2)]
             found.append(await verify.verify(notes.deployment, notes.spec, repair=True))
             found.append(await verify.verify(notes.deployment, notes.spec))
             stop.set()
-            return found, sum(await asyncio.gather(*writers))
+            await asyncio.gather(*writers)
+            return found
 
-    found, written = notes.loop.run_until_complete(run())
-    assert written > 50
+    found = notes.loop.run_until_complete(run())
     keys = [[one.key for one in verdict.differences] for verdict in found]
     assert keys == [[{"id": "599"}]] * 3 + [[]], [verdict.document() for verdict in found]
     assert found[2].equal
@@ -128,13 +129,13 @@ def test_of_two_repairs_at_once_one_is_refused_and_two_looks_do_not_mind(notes: 
     async def run() -> list[Any]:
         async with applied(notes):
             session = await open_session(notes.deployment.dsn(DE, notes.spec.database, AGENT_ROLE))
-            await repairing.be_alone({DE: session})
-            found = await asyncio.gather(
-                verify.verify(notes.deployment, notes.spec, repair=True),
-                verify.verify(notes.deployment, notes.spec),
-                verify.verify(notes.deployment, notes.spec),
-                return_exceptions=True,
-            )
+            async with repairing.alone({DE: session}):
+                found = await asyncio.gather(
+                    verify.verify(notes.deployment, notes.spec, repair=True),
+                    verify.verify(notes.deployment, notes.spec),
+                    verify.verify(notes.deployment, notes.spec),
+                    return_exceptions=True,
+                )
             await session.close()
             both = await asyncio.gather(
                 verify.verify(notes.deployment, notes.spec, repair=True),
@@ -149,6 +150,23 @@ def test_of_two_repairs_at_once_one_is_refused_and_two_looks_do_not_mind(notes: 
     assert (one.found, other.found) == (1, 1)
     assert sum(isinstance(each, Verdict) and each.repaired for each in both) == 1
     notes.assert_equal()
+
+
+def test_a_repair_that_is_over_is_in_nobodys_way_although_its_sessions_end_later(
+    notes: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server takes its time to end a session that was closed."""
+    left: list[psycopg.AsyncConnection[Any]] = []
+
+    async def leave(session: Session) -> None:
+        left.append(session.connection)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(Session, "close", leave)
+        assert look(notes, repair=True).equal
+        assert look(notes, repair=True).equal
+    for connection in left:
+        notes.loop.run_until_complete(connection.close())
 
 
 def test_a_table_or_a_column_that_one_region_lacks_is_said_and_the_rest_is_compared(
@@ -192,18 +210,19 @@ def test_an_agent_compares_when_it_is_time_and_repairs_nothing(
 
     async def run() -> None:
         dsn = notes.deployment.dsn(EU, notes.spec.database, AGENT_ROLE)
-        link = Link("lab", dsn, timeout=2.0)
+        link = Link("lab", dsn, timeout=60.0)
         async with applied(notes):
             replica = Kept(notes.deployment, EU, notes.spec, link)
             agent = asyncio.create_task(keep(replica, [Verifier(replica)]))
-            while not notes.rows(US, kept):
+            # It is kept in one region after the other.
+            while not all(notes.rows(region, kept) for region in REGIONS):
                 await asyncio.sleep(0.05)
             agent.cancel()
             await asyncio.gather(agent, return_exceptions=True)
         await link.close()
 
     try:
-        notes.loop.run_until_complete(asyncio.wait_for(run(), 60))
+        notes.loop.run_until_complete(asyncio.wait_for(run(), 300))
     finally:
         for region in REGIONS:
             notes.write(region, "UPDATE fabric.member SET verify_every = '1 day'")
@@ -218,8 +237,13 @@ def test_a_server_that_answers_nothing_is_an_error_that_names_it(
     monkeypatch.setattr("regions.replication.verification.record.PATIENCE_SECONDS", 0.5)
     with notes.administrator(DE) as admin, admin.transaction():
         admin.execute("LOCK TABLE fabric.member IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(ReplicaDown, match=r"eu-central has not answered for 0.5 s"):
-            notes.loop.run_until_complete(verify.verify(notes.deployment, notes.spec))
+        # On a busy machine another one may have been silent for so long, and is named.
+        for _ in range(100):
+            with pytest.raises(ReplicaDown, match=r"has not answered for 0.5 s") as refusal:
+                notes.loop.run_until_complete(verify.verify(notes.deployment, notes.spec))
+            if DE in str(refusal.value):
+                break
+    assert DE in str(refusal.value)
 
 
 def test_a_row_that_somebody_inserts_where_the_repair_puts_one_is_his(notes: Mesh) -> None:
