@@ -31,6 +31,27 @@ CREATE TABLE note (
 )"""
 
 
+PATIENCE = (
+    "regions.expulsion.PATIENCE_SECONDS",
+    "regions.failover.ahead.ANSWER_SECONDS",
+    "regions.membership.PATIENCE_SECONDS",
+    "regions.replication.rewound.PATIENCE_SECONDS",
+    "regions.replication.status.PROBE_SECONDS",
+    "regions.replication.verification.asking.ANSWER_SECONDS",
+    "regions.replication.verification.record.PATIENCE_SECONDS",
+    "regions.replication.verify.CONNECT_SECONDS",
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_busy_server_is_not_taken_for_a_lost_one() -> Iterator[None]:
+    """Where a test is about one that is, it says how soon."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in PATIENCE:
+            patch.setattr(name, 300)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def rules_of_this_module(request: pytest.FixtureRequest) -> Iterator[None]:
     """`DECLARED`, by table, while the module's tests run: what is declared is part of what a

@@ -120,7 +120,7 @@ def test_a_write_that_is_older_than_the_deletion_and_not_committed_yet_holds_the
         mesh.write(EU, "DELETE FROM note WHERE id = 1")
         mesh.deliver(EU, US)
         with pytest.raises(NotSettled, match="a transaction in eu-central takes longer"):
-            collected(mesh, cut={(EU, DE)}, patience=0.3)
+            collected(mesh, cut={(EU, DE)}, patience=3.0)
         assert len(mesh.rows(US, TOMBSTONES % 1)) == 1
     collected(mesh)
     assert [mesh.rows(region, TOMBSTONES % 1) for region in REGIONS] == [[], [], []]

@@ -116,7 +116,7 @@ def test_a_replica_leaves_under_load_when_the_others_have_all_of_it_and_not_befo
     club.join(US)
     club.settle()
     with monkeypatch.context() as silent:
-        club.resting.set()
+        club.rest()
         silent.setattr(membership, "PATIENCE_SECONDS", 0.2)
         with pytest.raises(NotSettled, match="does not catch up with us-east"):
             club.leave(US)

@@ -40,7 +40,7 @@ def test_a_replica_whose_slot_was_lost_is_seeded_again_and_loses_nothing_of_its_
     monkeypatch.setattr(Reseeder, "_subscribe", interrupted)
     club.ask(EU, "INSERT INTO note (id, title) SELECT -n, 'hot' FROM generate_series(1, 50) n")
     club.settle()
-    club.resting.set()
+    club.rest()
     with cells.administrator(club.deployment, EU, club.spec.database) as admin:
         transport.discard_slot(admin, club.spec, to=DE)
     # What DE will never hear of, and what it has written itself meanwhile.

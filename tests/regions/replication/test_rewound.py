@@ -103,9 +103,8 @@ def test_a_replica_from_an_old_backup_is_seen_mended_and_only_then_serves(
     club.settle()
     for region in club.spec.regions:
         assert club.ask(region, "SELECT title, votes FROM note WHERE id = -1") == [("on", 9)]
-    went, came = club.said[-2:]
-    assert "eu-central went back in time" in went
-    assert "serves again" in came
+    club.until(lambda: any("serves again" in sentence for sentence in club.said))
+    assert any("eu-central went back in time" in sentence for sentence in club.said)
     assert club.ask(DE, "SELECT 1 FROM fabric.watermark WHERE gap IS NOT NULL") == []
 
 
@@ -126,8 +125,10 @@ def test_a_region_that_is_lost_is_taken_out_and_stays_out_when_it_comes_back(
     club.ask(DE, "INSERT INTO note (id, title) VALUES (-51, 'never sent')")
     own.server.kill()
 
-    with pytest.raises(NotLost, match="has heard of eu-central within the last"):
-        expulsion.foresee(club.deployment, cell, DE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(expulsion, "SILENT_SECONDS", 300)
+        with pytest.raises(NotLost, match="has heard of eu-central within the last"):
+            expulsion.foresee(club.deployment, cell, DE)
     for region in forgotten.regions:
         club.until(lambda region=region: club.ask(region, WAITING) == [])  # type: ignore[misc]
         club.ask(region, "UPDATE fabric.watermark SET at = at - interval '1 hour'"
@@ -173,7 +174,7 @@ async def work_until_barred(club: Club, spec: CellSpec, said: list[str]) -> None
     worker = ReplicaWorker(club.deployment, DE, spec, tell=tell)
     task = asyncio.create_task(worker.run())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while not said:
                 await asyncio.sleep(0.05)
     finally:

@@ -49,7 +49,7 @@ def send(mesh: Mesh, sender: str, number: int) -> None:
 
 def first_call(witness: Witness) -> int | None:
     """The node whose change called."""
-    calls = list(witness.notifies(timeout=15, stop_after=1))
+    calls = list(witness.notifies(timeout=300, stop_after=1))
     return int(calls[0].payload) if calls else None
 
 
