@@ -15,6 +15,9 @@ TYPE = "type.googleapis.com/envoy."
 Targets = Mapping[str, tuple[str, int]]
 Resource = dict[str, Any]
 
+CONNECT_SECONDS = 0.5
+CHECK_SECONDS = 0.8  # a region that takes longer over a health check has failed it
+
 
 def region_cluster(region: str) -> str:
     """The cluster of one region: what `x-replay-region` names."""
@@ -37,7 +40,7 @@ def _cluster(name: str, order: Ordered, targets: Targets) -> Resource:
         "@type": TYPE + "config.cluster.v3.Cluster",
         "name": name,
         "type": "STATIC",
-        "connect_timeout": "0.5s",
+        "connect_timeout": f"{CONNECT_SECONDS}s",
         "lb_policy": "ROUND_ROBIN",
         # With the default threshold Envoy would go on sending to a region that is down.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
@@ -71,7 +74,7 @@ def _cluster(name: str, order: Ordered, targets: Targets) -> Resource:
 
 def _health_check() -> Resource:
     return {
-        "timeout": "0.8s",
+        "timeout": f"{CHECK_SECONDS}s",
         "interval": "0.5s",
         "no_traffic_interval": "0.5s",
         "unhealthy_threshold": 2,

@@ -21,6 +21,7 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 from infra.errors import ServerFailed
 
 LONGEST_SOCKET_PATH = 90
+ANSWER_SECONDS = 60.0  # one that has not begun by then has failed
 UNREACHABLE = (OSError, xmlrpc.client.ProtocolError, http.client.HTTPException)
 
 
@@ -78,7 +79,7 @@ class Supervisor:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
             reason = next((line for line in lines if line.startswith("Error")), lines[-1])
             raise ServerFailed(f"supervisord did not start: {reason}")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + ANSWER_SECONDS
         while not self.alive():
             if time.monotonic() > deadline:
                 raise ServerFailed(f"supervisord does not answer: see {self.state}/logs.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from uuid import UUID, uuid4
@@ -17,13 +18,27 @@ from tests.gateway import maps
 
 BETA = UUID(int=2)
 EU = [maps.cell("eu", "eu-west")]
+KEPT = (admission.gate_of, admission.store_of)
 
 
 @pytest.fixture
-def region(publish: Callable[..., None], valkey: str) -> Callable[..., Client]:
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """However slow the machine is, its store is asked, and slots end with their requests."""
+    monkeypatch.setattr("tenants.limits.store.PATIENCE_SECONDS", 300)
+    monkeypatch.setattr("tenants.limits.admission.LEASE_SECONDS", 3600)
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    for kept in KEPT:
+        kept.cache_clear()
+
+
+@pytest.fixture
+def region(publish: Callable[..., None], valkey: str, unhurried: None) -> Callable[..., Client]:
     """`region(rows=5)`: acme has this limit, beta has none. Returns acme's client."""
-    admission.gate_of.cache_clear()
-    admission.store_of.cache_clear()
 
     def make(**limits: int) -> Client:
         publish(
@@ -39,27 +54,26 @@ def region(publish: Callable[..., None], valkey: str) -> Callable[..., Client]:
 
 
 def test_a_flood_is_refused_with_what_the_limit_is_and_when_to_come_back(region):
-    acme = region(requests_per_minute=60, burst=2)
+    acme = region(requests_per_minute=1, burst=2)
     answers = [acme.get("/") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     refused = answers[-1]
-    assert refused["Retry-After"] == "1"
+    assert 1 <= int(refused["Retry-After"]) <= 60
     assert refused["Content-Type"] == "application/problem+json"
     told = refused.json()
     assert told["type"] == "urn:meridian:problem:too-many-requests"
-    assert (told["limit"], told["allowed"], told["plan"]) == ("requests_per_minute", 60, "small")
+    assert (told["limit"], told["allowed"], told["plan"]) == ("requests_per_minute", 1, "small")
     assert told["region"] == "eu-west"
 
 
 def test_every_answer_says_how_much_is_left(region):
-    acme = region(requests_per_minute=60, burst=2)
+    acme = region(requests_per_minute=1, burst=2)
     answers = [acme.get("/") for _ in range(3)]
-    assert {answer["RateLimit-Policy"] for answer in answers} == {'"requests";q=2;w=2'}
-    assert [answer["RateLimit"] for answer in answers] == [
-        '"requests";r=1;t=1',
-        '"requests";r=0;t=2',
-        '"requests";r=0;t=2',
-    ]
+    assert {answer["RateLimit-Policy"] for answer in answers} == {'"requests";q=2;w=120'}
+    told = [re.fullmatch(r'"requests";r=(\d);t=(\d+)', answer["RateLimit"]) for answer in answers]
+    left, full = zip(*(map(int, each.groups()) for each in told if each), strict=True)
+    assert left == (1, 0, 0)
+    assert 1 <= full[0] <= 60 < full[2] <= full[1] <= 120
 
 
 def test_a_tenant_without_limits_is_told_of_none_and_asks_nobody(region, monkeypatch):
@@ -71,7 +85,7 @@ def test_a_tenant_without_limits_is_told_of_none_and_asks_nobody(region, monkeyp
 
 
 def test_the_flood_of_one_tenant_is_none_of_anothers_business(region):
-    acme, beta = region(requests_per_minute=60, burst=2), Client(headers={"host": "beta.localhost"})
+    acme, beta = region(requests_per_minute=1, burst=2), Client(headers={"host": "beta.localhost"})
     for _ in range(10):
         acme.get("/")
         assert beta.get("/").status_code == 200
@@ -90,13 +104,13 @@ def test_the_flood_of_one_tenant_is_none_of_anothers_business(region):
     ],
 )
 def test_no_header_makes_it_another_tenants_request(region, headers):
-    acme = region(requests_per_minute=60, burst=1)
+    acme = region(requests_per_minute=1, burst=1)
     assert acme.get("/").status_code == 200
     assert acme.get("/", headers=headers).status_code == 429
 
 
 def test_another_region_counts_for_itself(region, settings, publish, tmp_path):
-    acme = region(requests_per_minute=60, burst=1)
+    acme = region(requests_per_minute=1, burst=1)
     acme.get("/")
     assert acme.get("/").status_code == 429
     known = maps.cell("eu", "eu-west", "eu-central")
@@ -118,7 +132,7 @@ def test_a_changed_limit_is_in_force_with_the_next_request(region, publish):
     region()
     acme = Client(headers={"host": "acme.localhost"})
     assert [acme.get("/").status_code for _ in range(3)] == [200] * 3
-    limit(requests_per_minute=60, burst=1)
+    limit(requests_per_minute=1, burst=1)
     assert [acme.get("/").status_code for _ in range(2)] == [200, 429]
     limit()
     assert acme.get("/").status_code == 200

@@ -90,7 +90,7 @@ def test_one_that_has_not_hands_the_request_to_the_one_that_has_or_says_so(
 def test_what_arrives_during_the_wait_is_waited_for(
     served: None, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consistency, "WAIT_SECONDS", 30.0)
+    monkeypatch.setattr(consistency, "WAIT_SECONDS", 300.0)
     heard(deployment, 200)
     token = peers(deployment, 200)
     looks = []

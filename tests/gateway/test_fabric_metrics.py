@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from django.test import Client
 
+from gateway import fabric
 from regions.current import deployment
 from regions.failover.reporting import FILE
 from regions.mapfile import replace
@@ -46,7 +48,7 @@ def test_lag_dead_letters_and_the_last_comparison_are_metrics(publish: Callable[
     replace(deployment().region("eu-west").map_dir / FILE, {**REPORT, "at": time.time() - 60})
     found = metrics()
     lag = 'meridian_fabric_lag_seconds{cell="eu",origin="eu-central",region="eu-west"}'
-    assert 60.5 <= found.pop(lag) < 100
+    assert 60.5 <= found.pop(lag) < 3600
     found.pop('meridian_fabric_report_timestamp_seconds{region="eu-west"}')
     of = 'cell="eu",origin="eu-central",region="eu-west"'
     assert (
@@ -70,11 +72,14 @@ def test_lag_dead_letters_and_the_last_comparison_are_metrics(publish: Callable[
     )
 
 
-def test_a_cell_that_nobody_may_write_can_be_alarmed_on(publish: Callable[..., None]) -> None:
+def test_a_cell_that_nobody_may_write_can_be_alarmed_on(
+    publish: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fabric, "STALE_SECONDS", 1800)
     publish()
     name = 'meridian_cell_writable{cell="eu",region="eu-west"}'
     cell = REPORT["cells"]["eu"]
-    for writable, age, shown in ((True, 0, 1.0), (False, 0, 0.0), (True, 60, 0.0)):
+    for writable, age, shown in ((True, 0, 1.0), (False, 0, 0.0), (True, 3600, 0.0)):
         cells = {"eu": cell | {"writable": writable}}
         document = {"region": "eu-west", "cells": cells, "at": time.time() - age}
         replace(deployment().region("eu-west").map_dir / FILE, document)

@@ -29,7 +29,13 @@ def test_a_region_without_postgresql_is_not_ready(publish: Callable[..., None], 
     assert "PostgreSQL" in response.json()["reason"]
 
 
-def test_a_frozen_postgresql_costs_a_check_a_second_and_one_thread() -> None:
+def test_a_frozen_postgresql_costs_a_check_a_second_and_one_thread(monkeypatch) -> None:
+    connect = health.psycopg.connect
+
+    def patiently(dsn: str, **options: object) -> object:
+        return connect(dsn, **{**options, "connect_timeout": 300})
+
+    monkeypatch.setattr(health.psycopg, "connect", patiently)
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         port = frozen.getsockname()[1]
         probe = PostgresProbe(f"postgresql://nobody@127.0.0.1:{port}/nothing")

@@ -73,7 +73,10 @@ def test_a_fenced_cell_still_answers_reads(served: None) -> None:
     assert client_of("beta").get(CUSTOMERS).json() == {"items": [], "count": 0}
 
 
-def test_a_remote_write_is_confirmed_by_the_peer(served: None, deployment: Deployment) -> None:
+def test_a_remote_write_is_confirmed_by_the_peer(
+    served: None, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durability, "WAIT_SECONDS", 300)
     response = client_of("acme").post(
         CUSTOMERS, ADA, content_type="application/json", headers={"x-durability": "remote"}
     )
@@ -119,7 +122,7 @@ def test_what_a_peer_gets_after_the_lease_has_ended_is_not_confirmed(
 ) -> None:
     """As when the server was frozen between a commit's check and its record."""
     gate = "UPDATE fabric.gate SET valid_until = %s"
-    monkeypatch.setattr(durability, "WAIT_SECONDS", 60)
+    monkeypatch.setattr(durability, "WAIT_SECONDS", 300)
     real_answer = durability.confirmed
 
     def lease_ends_first() -> bool:

@@ -28,7 +28,7 @@ WEB, AGENT = "north:web", "north:agent"
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
@@ -75,7 +75,7 @@ def tree_of(supervisor: Supervisor, name: str) -> list[psutil.Process]:
 def test_a_power_cut_kills_whole_trees_and_nothing_comes_back(supervisor: Supervisor) -> None:
     trees = [process for name in (WEB, AGENT) for process in tree_of(supervisor, name)]
     supervisor.power("off", [WEB, AGENT])
-    _, alive = psutil.wait_procs(trees, timeout=3)
+    _, alive = psutil.wait_procs(trees, timeout=300)
     assert not alive
     time.sleep(1.5)
     assert {now.state for now in supervisor.processes().values()} == {"STOPPED"}
@@ -87,7 +87,7 @@ def test_a_crash_is_followed_by_a_fresh_process(supervisor: Supervisor) -> None:
     before = tree_of(supervisor, WEB)
     until(lambda: supervisor.processes()[WEB].state == "RUNNING", "running")
     supervisor.power("crash", [WEB])
-    _, alive = psutil.wait_procs(before, timeout=3)
+    _, alive = psutil.wait_procs(before, timeout=300)
     assert not alive
     until(lambda: tree_of(supervisor, WEB), "respawned")
     assert tree_of(supervisor, WEB)[0] != before[0]
