@@ -18,3 +18,8 @@ CACHES = {
 }
 CELERY_TASK_ALWAYS_EAGER = CELERY_TASK_EAGER_PROPAGATES = True
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# A server is not taken for a lost one because the machine is busy.
+DATABASES = {
+    alias: {**entry, "OPTIONS": {**entry["OPTIONS"], "connect_timeout": 30}}
+    for alias, entry in DATABASES.items()  # noqa: F405
+}

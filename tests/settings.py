@@ -13,3 +13,8 @@ TENANT_APPS = [*TENANT_APPS, "tests.tenants.shop"]  # noqa: F405
 INSTALLED_APPS = [*INSTALLED_APPS, "ninja", "tests.tenants.shop"]  # noqa: F405
 # Accounts of tests are made by the hundred: a hash that is slow on purpose protects none of them.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# A server is not taken for a lost one because the machine is busy.
+DATABASES = {
+    alias: {**entry, "OPTIONS": {**entry["OPTIONS"], "connect_timeout": 30}}
+    for alias, entry in DATABASES.items()  # noqa: F405
+}

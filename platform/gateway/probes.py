@@ -24,6 +24,8 @@ from regions.topology import CellSpec
 from regions.writers import Action, decide
 from tenants.maps import here, region_map
 
+CONNECT_SECONDS = 2
+
 _idle: dict[str, list[psycopg.Connection[Any]]] = defaultdict(list)
 
 
@@ -72,7 +74,7 @@ def _write(spec: CellSpec, identity: UUID) -> None:
         connection = psycopg.connect(
             deployment().dsn(here(), spec.database, APP_ROLE),
             autocommit=True,
-            connect_timeout=2,
+            connect_timeout=CONNECT_SECONDS,
             application_name="probe",
         )
     try:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from django.test import RequestFactory
 
+from gateway import probes
 from gateway.probes import probe
 from regions.current import deployment as current
 from regions.deployment import ADMIN_ROLE, Deployment
@@ -24,9 +25,10 @@ def test_a_probe_without_the_operators_token_is_refused(publish: Callable[..., N
 
 @pytest.mark.postgres
 def test_a_cells_probes_share_a_connection_unless_they_come_at_once(
-    served: None, deployment: Deployment
+    served: None, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ):
     """Many cells are probed when a region is emptied: each thread of a web has one to none."""
+    monkeypatch.setattr(probes, "CONNECT_SECONDS", 300)
     headers = {"authorization": f"Bearer {deployment.probe_token()}"}
 
     def send(_: int) -> int:

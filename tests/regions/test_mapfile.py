@@ -177,7 +177,7 @@ def test_a_process_that_is_forked_in_the_midst_of_a_look_sees_what_is_published(
     def parse(document: Any) -> str:
         if document["entries"] == {"a": 2}:
             reading.set()
-            go_on.wait(20)
+            go_on.wait(300)
         return str(document["entries"])
 
     writer, reader = MapWriter(tmp_path, "d"), Watched(tmp_path, "d", parse, "nothing")
@@ -186,7 +186,7 @@ def test_a_process_that_is_forked_in_the_midst_of_a_look_sees_what_is_published(
     writer.replace(document({"a": 2}))
     looking = threading.Thread(target=reader.current)
     looking.start()
-    assert reading.wait(20)
+    assert reading.wait(300)
     writer.replace(document({"a": 3}))
     child = os.fork()
     if not child:
@@ -233,7 +233,7 @@ def test_nobody_goes_on_with_nothing_while_another_reads_for_the_first_time(tmp_
 
     def parse(document: Any) -> str:
         reading.set()
-        go_on.wait(60)
+        go_on.wait(300)
         return "the map"
 
     MapWriter(tmp_path, "d").replace(document({}))
@@ -241,7 +241,7 @@ def test_nobody_goes_on_with_nothing_while_another_reads_for_the_first_time(tmp_
     found: list[str] = []
     threads = [threading.Thread(target=lambda: found.append(reader.current())) for _ in range(2)]
     threads[0].start()
-    assert reading.wait(60)
+    assert reading.wait(300)
     threads[1].start()
     threads[1].join(0.2)  # were it let through, it would be through by now
     go_on.set()

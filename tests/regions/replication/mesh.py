@@ -54,7 +54,7 @@ class Mesh:
 
     def await_inbox(self, sender: str, receiver: str) -> None:
         count = "SELECT count(*) FROM fabric.change WHERE origin = %s"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             sent = self.write(sender, count, self.node(sender))
             if self.write(receiver, count, self.node(sender)) == sent:

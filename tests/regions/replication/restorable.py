@@ -11,7 +11,7 @@ from infra.postgres.account import server_account
 from infra.postgres.cluster import Cluster, prepare, wait_until_ready
 from regions.deployment import ADMIN_ROLE, Deployment, Endpoint
 from testkit.grounds import grounds
-from testkit.ports import free_port_base
+from testkit.ports import free_ports
 from testkit.servers import start_cluster
 from tests.faults.world import Server, copy_of, put_back
 from tests.regions.replication.club import DE
@@ -22,7 +22,7 @@ class Restorable:
 
     def __init__(self, deployment: Deployment, folder: Path) -> None:
         placement = grounds().placement
-        self.port = free_port_base(1)
+        self.port = next(free_ports())
         self.cluster = Cluster(
             folder / "own" / "pgdata", self.port, placement.binaries, server_account()
         )
@@ -38,7 +38,7 @@ class Restorable:
 
     def start(self) -> None:
         self.server.start()
-        wait_until_ready(self._dsn)
+        wait_until_ready(self._dsn, timeout=300)
 
     def back_up(self) -> Path:
         self.server.stop(signal.SIGINT)
