@@ -129,14 +129,21 @@ def test_what_is_of_this_version_is_left_alone(
         assert upgrade_replicas(deployment, HOME) == []
 
 
-def test_a_writer_is_never_ended_for_what_is_put_in_force_again(deployment: Deployment) -> None:
+def test_a_writer_is_never_ended_for_what_is_put_in_force_again(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has written and is about to look at the gate, when all of the fabric is being laid."""
+    monkeypatch.setattr(install, "ATTEMPTS", 1_000)
     with (
         new_cell(deployment) as admin,
         cells.administrator(deployment, HOME, "cell_today") as writer,
         cells.administrator(deployment, HOME) as onlooker,
         ThreadPoolExecutor(1) as pool,
     ):
+        looks_after = "SELECT extract(epoch FROM current_setting('deadlock_timeout')::interval)"
+        assert writer.execute(looks_after).fetchall()[0][0] > 2 * install.LOCK_MS / 1000
+        # A machine that stalls for so long would end it all the same.
+        writer.execute("SET deadlock_timeout = '300 s'")
         writer.execute("BEGIN")
         writer.execute("LOCK TABLE fabric.txn IN ROW EXCLUSIVE MODE")
         laying = pool.submit(install.in_one_go, admin, lambda: install.lay(admin))
@@ -144,12 +151,12 @@ def test_a_writer_is_never_ended_for_what_is_put_in_force_again(deployment: Depl
         writer.execute("SELECT FROM fabric.gate")
         wait_for_lock(onlooker, admin.info.backend_pid)
         writer.execute("COMMIT")
-        laying.result(timeout=30)
+        laying.result(timeout=300)
 
 
 def wait_for_lock(onlooker: psycopg.Connection[Any], pid: int) -> None:
     query = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s"
-    for _ in range(1000):
+    for _ in range(10_000):
         if onlooker.execute(query, (pid,)).fetchall() == [("Lock",)]:
             return
         time.sleep(0.01)
