@@ -24,7 +24,6 @@ def keep(spec: CellSpec) -> None:
     with cells.administrator(deployment(), region) as admin:
         found = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (template,))
         if found.fetchone() is None:
-            _end_sessions(admin, spec.database)
             _copy(admin, spec.database, template)
 
 
@@ -34,6 +33,7 @@ def put_back(spec: CellSpec) -> None:
     close(cell_alias(spec.name, region=region))
     with cells.administrator(deployment(), region) as admin:
         database = sql.Identifier(spec.database)
+        _end_sessions(admin, spec.database)
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
         _copy(admin, spec.database + SUFFIX, spec.database)
         # A copy has everything but who may connect.
@@ -46,12 +46,14 @@ def _only_region(spec: CellSpec) -> str:
 
 
 def _copy(admin: cells.Connection, source: str, target: str) -> None:
+    _end_sessions(admin, source)
     names = [sql.Identifier(name) for name in (target, OWNER_ROLE, source)]
     admin.execute(sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(*names))
 
 
 def _end_sessions(admin: cells.Connection, database: str) -> None:
+    """Autovacuum's, too. To copy or drop a database PostgreSQL itself waits for five seconds."""
     admin.execute(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
+        "SELECT pg_terminate_backend(pid, 300000) FROM pg_stat_activity WHERE datname = %s",
         (database,),
     )
