@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -28,11 +29,14 @@ from tenants.placement import parse_policy
 from tenants.seams import find_cell, spec_for
 
 IN_FORCE_SECONDS = 30.0
+AGENT_SECONDS = 5.0  # an agent that lives has heard of it by then
 LOOK_SECONDS = 0.2
 HELD_MS = 10_000  # so long an operator's machine that died keeps the others' commands waiting
 _GATE = """
 SELECT valid_until = 'infinity', valid_until > clock_timestamp() FROM fabric.gate
 """
+# As an agent would. No lease was needed there, so that none is ended by it.
+_CLOSE = "UPDATE fabric.gate SET valid_until = '-infinity' WHERE valid_until = 'infinity'"
 
 
 def set_policy(
@@ -82,7 +86,7 @@ def set_policy(
             cell.policy, cell.timetable = wanted.value, hours
             cell.save(using=using, update_fields=["policy", "timetable"])
     tell(f"{name}: waiting for the agents of {', '.join(before.regions)}")
-    _await_in_force(replace(before, policy=wanted, timetable=hours), using)
+    _await_in_force(replace(before, policy=wanted, timetable=hours), using, tell)
     return cell
 
 
@@ -129,19 +133,31 @@ def _require_all(spec: CellSpec) -> None:
         )
 
 
-def _await_in_force(spec: CellSpec, using: str) -> None:
-    deadline = time.monotonic() + IN_FORCE_SECONDS
+def _await_in_force(spec: CellSpec, using: str, tell: Callable[[str], None]) -> None:
+    began = time.monotonic()
+    deadline, heard = began + IN_FORCE_SECONDS, began + AGENT_SECONDS
     while (pending := _pending(spec)) is not None:
         now = find_cell(spec.name, using=using)
         if (now.policy, now.timetable) != (spec.policy.value, spec.timetable):
             who = audit.last("set_policy", spec.name, using=using)
             raise PolicyPending(f"{who} has made {spec.name} {now.policy} since.")
+        if spec.policy.leased and time.monotonic() > heard:
+            _close_for_good(spec, tell)
         if time.monotonic() > deadline:
             raise PolicyPending(
                 f"{spec.name} is {spec.policy} now, but {pending} after {IN_FORCE_SECONDS:g} s: "
                 "are the agents running? They go on trying; repeat the command to wait on."
             )
         time.sleep(LOOK_SECONDS)
+
+
+def _close_for_good(spec: CellSpec, tell: Callable[[str], None]) -> None:
+    """Close the gates that are open without a lease: their agents hang or are gone, and the region
+    that gets the lease would not be the only writer."""
+    for region in spec.regions:
+        with suppress(psycopg.Error), cells.administrator(deployment(), region, spec.database) as a:
+            if a.execute(_CLOSE).rowcount:
+                tell(f"{region}: its agent does not answer; {spec.name} is closed there without it")
 
 
 def _pending(spec: CellSpec) -> str | None:

@@ -24,6 +24,26 @@ def change(fleet: Fleet, cell: str, policy: str, *more: str) -> dict[str, Any]:
     return document
 
 
+def test_a_region_whose_agent_hangs_does_not_go_on_writing_beside_the_leases_holder(
+    fleet: Fleet,
+) -> None:
+    tenant = fleet.json("tenant", "create", "deaf", "--mode", "dedicated", "--residency", "EU")
+    cell, deaf = tenant["cell"], tenant["regions"][1]
+    change(fleet, cell, "active_active")
+    fleet.run("break", "process", f"{deaf}:agent", "--how", "freeze")
+    try:
+        change(fleet, cell, "active_passive")
+        (there,) = (
+            replica
+            for replica in fleet.json("cell", "show", cell)["replicas"]
+            if replica["region"] == deaf
+        )
+        with psycopg.connect(there["dsn_admin"]) as admin:
+            assert admin.execute("SELECT fabric.may_write()").fetchone() == (False,)
+    finally:
+        fleet.run("heal", "process", f"{deaf}:agent")
+
+
 def test_each_policy_gives_way_to_each_other_under_load(fleet: Fleet) -> None:
     tenant = fleet.json("tenant", "create", "sunny", "--mode", "dedicated", "--residency", "EU")
     home, away = tenant["regions"]
