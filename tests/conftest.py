@@ -21,7 +21,9 @@ pytest_plugins = ["pytester", "testkit.plugin"]
 ORDER = {"postgres": 1, "fleet": 2}
 # Whatever else there is belongs to the last.
 PARTS = {
-    "moving": re.compile(r"tests/tenants/test_(move|conflicts|verify|cell_regions)\w*\.py"),
+    "moving": re.compile(
+        r"tests/tenants/test_(move|conflicts|verify|cell_regions)\w*\.py|tests/(compat|faults)/.+"
+    ),
     "tenants": re.compile(r"tests/tenants/\w+\.py"),
     "packages": re.compile(r"tests/tenants/\w+/.+"),
     "rest": re.compile(r".+"),

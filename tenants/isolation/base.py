@@ -116,8 +116,16 @@ class Isolation(ABC):
     def schemas(self, connection: Connection) -> list[tuple[str, UUID | None]]:
         """The schemas with tenant tables, and whose they are (None: all tenants')."""
 
-    def wait_received(self) -> None:
-        """What was under way between replicas when it was called has arrived. Raises NotSettled."""
+    def remove_all(self, remove: Callable[[str], int]) -> None:
+        """Call `remove` with each region, and again until it finds nothing (0) after all that was
+        under way between replicas has arrived. Raises NotSettled; safe to repeat."""
+        for region in self.spec.regions:
+            remove(region)
+        self._wait_received()
+        while sum(remove(region) for region in self.spec.regions):
+            self._wait_received()
+
+    def _wait_received(self) -> None:
         for region in self.spec.regions:
             with cells.administrator(deployment(), region, self.spec.database) as administrator:
                 settle.wait_received(administrator, self.spec, region, seconds=RECEIVED_SECONDS)

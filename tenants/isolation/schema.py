@@ -31,9 +31,8 @@ class Schema(Isolation):
                     )
                 )
                 capture.detach_schema(connection, tenant.schema)
-        while sum(self._forget(region, tenant) for region in self.spec.regions):
-            progress("change logs", 70)
-            self.wait_received()
+        progress("change logs", 70)
+        self.remove_all(lambda region: self._forget(region, tenant))
 
     def _forget(self, region: str, tenant: TenantRecord) -> int:
         with cells.administrator(deployment(), region, self.spec.database) as administrator:

@@ -179,7 +179,7 @@ def test_a_context_that_has_run_out_begins_no_query(
     mine, _ = pair
     session = raw(mine)
     session.autocommit = False
-    expiry = int(time.time()) + 8  # what is to begin in time has seconds for it
+    expiry = int(time.time()) + 4  # what is to begin in time has seconds for it
     context = context_statement(deployment.context_key(mine.cell), mine.id, mine.schema, expiry)
     for name in ("begun", "idle"):
         declare = f"DECLARE {name} NO SCROLL CURSOR FOR {TWICE.decode()}".encode()

@@ -26,7 +26,7 @@ from tests.tenants.conftest import HOME
 from tests.tenants.test_backend import messages_sent
 
 # Milliseconds: what is to go well takes less on any machine, what is to be ended more.
-ALLOWED, LONG = 3_000, "SELECT pg_sleep(300)"
+ALLOWED, LONG = 1_500, "SELECT pg_sleep(300)"
 TIMED_OUT = "57014"
 # Cancelled; or, where the watchdog came late, the whole session.
 ENDED = (TIMED_OUT, "57P01", "lost")
@@ -66,10 +66,10 @@ def test_the_limit_travels_in_the_statements_message(hasty: TenantRecord):
 
 
 def test_each_statement_has_the_whole_time(shared_pair):
-    patient = limited(shared_pair[0], 10_000)
+    patient = limited(shared_pair[0], 4_000)
     with tenant_scope(patient), transaction.atomic():
         for _ in range(2):
-            run(patient, "SELECT pg_sleep(5.5)")
+            run(patient, "SELECT pg_sleep(2.2)")
     connections[cell_alias(patient.cell)].close()
 
 
