@@ -44,9 +44,6 @@ UPDATE fabric.gate SET epoch = %s, valid_until = %s
    AND set_config('synchronous_commit', 'off', true) = 'off'
 """
 _FOR_EVERY_REGION = "UPDATE fabric.gate SET valid_until = 'infinity'"
-_UNDER_A_LEASE = """
-UPDATE fabric.gate SET valid_until = '-infinity' WHERE valid_until = 'infinity'
-"""
 
 
 def until_pulse(now: float) -> float:
@@ -187,7 +184,7 @@ class ReplicaWorker:
             await self._vetter.note(beat)
         if self._works_gate and for_good == self.spec.policy.leased:
             # A cell's policy may change at any time, and a hand-over may have closed the gate.
-            match = _UNDER_A_LEASE if self.spec.policy.leased else _FOR_EVERY_REGION
+            match = housekeeping.UNDER_A_LEASE if self.spec.policy.leased else _FOR_EVERY_REGION
             await self._steer.fetch(match)
 
     def _missed(self) -> NoReturn:

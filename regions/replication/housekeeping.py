@@ -39,6 +39,11 @@ SELECT %s, beat.seq, beat.seq, pg_current_xact_id(), fabric.next_stamp(), beat.e
 RETURNING seq
 """
 
+# A gate that was open for good, where a lease opens it from now on. None that a lease has opened.
+UNDER_A_LEASE = """
+UPDATE fabric.gate SET valid_until = '-infinity' WHERE valid_until = 'infinity'
+"""
+
 # A heartbeat if it is due, or if anything was written since the last one: its number, whether there
 # may be any, whether nobody may write here, and whether the gate is open for good.
 PULSE = """

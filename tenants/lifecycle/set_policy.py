@@ -21,6 +21,7 @@ from regions.current import deployment
 from regions.errors import InvalidTimetable, ReplicaDown
 from regions.failover.preview_policy import Change, preview_policy
 from regions.models import Cell
+from regions.replication.housekeeping import UNDER_A_LEASE
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from tenants import audit
 from tenants.databases import control_writer_alias, leases
@@ -35,8 +36,6 @@ HELD_MS = 10_000  # so long an operator's machine that died keeps the others' co
 _GATE = """
 SELECT valid_until = 'infinity', valid_until > clock_timestamp() FROM fabric.gate
 """
-# As an agent would. No lease was needed there, so that none is ended by it.
-_CLOSE = "UPDATE fabric.gate SET valid_until = '-infinity' WHERE valid_until = 'infinity'"
 
 
 def set_policy(
@@ -156,7 +155,7 @@ def _close_for_good(spec: CellSpec, tell: Callable[[str], None]) -> None:
     that gets the lease would not be the only writer."""
     for region in spec.regions:
         with suppress(psycopg.Error), cells.administrator(deployment(), region, spec.database) as a:
-            if a.execute(_CLOSE).rowcount:
+            if a.execute(UNDER_A_LEASE).rowcount:
                 tell(f"{region}: its agent does not answer; {spec.name} is closed there without it")
 
 

@@ -88,6 +88,12 @@ def agent(control: Deployment, spec: CellSpec) -> Agent:
     return Agent(control, spec.name)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is taken back before a test is through."""
+    monkeypatch.setattr(ask, "ASK_SECONDS", LONG)
+
+
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(2) as pool:
@@ -112,10 +118,8 @@ def test_what_is_not_begun_in_time_is_taken_back(
 
 
 def test_what_was_begun_can_not_be_taken_back(
-    control: Deployment, spec: CellSpec, agent: Agent, pool: ThreadPoolExecutor,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(ask, "ASK_SECONDS", LONG)
+    control: Deployment, spec: CellSpec, agent: Agent, pool: ThreadPoolExecutor
+) -> None:
     with closing(Asking(control, by="ann")) as asking:
         operator = pool.submit(asking.request, spec, HERE, THERE, "hand_over", forced=False)
         (request,) = agent.hears()
@@ -127,10 +131,8 @@ def test_what_was_begun_can_not_be_taken_back(
 
 
 def test_a_server_that_is_busy_for_a_time_fails_nothing_that_was_begun(
-    control: Deployment, spec: CellSpec, agent: Agent, pool: ThreadPoolExecutor,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(ask, "ASK_SECONDS", LONG)
+    control: Deployment, spec: CellSpec, agent: Agent, pool: ThreadPoolExecutor
+) -> None:
     with closing(Asking(control, by="ann")) as asking:
         operator = pool.submit(asking.request, spec, HERE, THERE, "hand_over", forced=False)
         (request,) = agent.hears()
@@ -143,10 +145,8 @@ def test_a_server_that_is_busy_for_a_time_fails_nothing_that_was_begun(
 
 
 def test_all_who_asked_for_the_same_are_told(
-    control: Deployment, spec: CellSpec, agent: Agent, pool: ThreadPoolExecutor,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(ask, "ASK_SECONDS", LONG)
+    control: Deployment, spec: CellSpec, agent: Agent, pool: ThreadPoolExecutor
+) -> None:
     operators = [pool.submit(asked, control, spec, by) for by in ("ann", "bob")]
     found = agent.hears(2)
     assert {request.by for request in found} == {"ann", "bob"}
@@ -155,10 +155,8 @@ def test_all_who_asked_for_the_same_are_told(
 
 
 def test_who_insists_and_was_overtaken_is_told_and_asks_no_other_region(
-    control: Deployment, spec: CellSpec, agent: Agent, pool: ThreadPoolExecutor,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(ask, "ASK_SECONDS", LONG)
+    control: Deployment, spec: CellSpec, agent: Agent, pool: ThreadPoolExecutor
+) -> None:
     operator = pool.submit(asked, control, spec, "ann", forced=True)
     agent.settles(agent.hears()[0], "Somebody else was faster: bob has asked for us-east.")
     with pytest.raises(SwitchoverFailed, match="bob has asked for us-east"):
@@ -197,7 +195,6 @@ def test_who_took_over_by_himself_is_not_said_to_have_been_handed_over_to(
     control: Deployment, spec: CellSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The agent that had begun it was killed, and its lease has ended."""
-    monkeypatch.setattr(ask, "ASK_SECONDS", LONG)
     monkeypatch.setattr(ask, "writer_of", lambda *_: THERE)
     told: list[str] = []
     with closing(Asking(control, by="ann")) as asking:
@@ -210,7 +207,6 @@ def test_what_a_killed_operator_had_left_is_done_soon_also_by_an_agent_that_was_
     control: Deployment, spec: CellSpec, agent: Agent, pool: ThreadPoolExecutor,
     monkeypatch: pytest.MonkeyPatch, begun: bool,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(ask, "ASK_SECONDS", LONG)
     dsn = control.dsn(HERE, CONTROL_DATABASE, AGENT_ROLE)
     coming = f"{spec.name} is to be written by {THERE}"
 
