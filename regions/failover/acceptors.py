@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from psycopg.types.json import Jsonb
+
 from regions.failover.link import Connection, Link
 
 
@@ -82,12 +84,9 @@ class PostgresAcceptor:
     async def accept(
         self, proposals: Mapping[str, tuple[int, int]], holder: str, ttl: float
     ) -> set[str]:
-        ballots = [ballot for ballot, _ in proposals.values()]
-        epochs = [epoch for _, epoch in proposals.values()]
         rows = await self._vote.fetch(
-            "SELECT cell FROM lease.accept(%s::text[], %s::bigint[], %s::bigint[], %s,"
-            " make_interval(secs => %s))",
-            (list(proposals), ballots, epochs, holder, ttl),
+            "SELECT cell FROM lease.accept(%s, %s, make_interval(secs => %s))",
+            (Jsonb(proposals), holder, ttl),
         )
         return {row[0] for row in rows}
 

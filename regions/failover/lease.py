@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeVar
 
 import psycopg
@@ -169,13 +171,14 @@ class Leases:
         answers = await self._ask(
             lambda acceptor: acceptor.accept(proposals, self._region, self._ttl)
         )
-        until = ends(started, self._ttl)
+        votes = Counter(chain.from_iterable(answers))
+        majority, until = self.majority, ends(started, self._ttl)
         accepted = {
             cell: Held(cell, epoch, ballot, started, until)
             for cell, (ballot, epoch) in proposals.items()
-            if sum(cell in answer for answer in answers) >= self.majority
+            if votes[cell] >= majority
         }
-        refused = {cell for answer in answers for cell in proposals if cell not in answer}
+        refused = set[str]().union(*(proposals.keys() - answer for answer in answers))
         return accepted, refused - accepted.keys()
 
     async def _ask(self, question: Callable[[Acceptor], Coroutine[Any, Any, T]]) -> list[T]:

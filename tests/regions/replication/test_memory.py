@@ -19,7 +19,7 @@ INSERT INTO fabric.relation (rel, key, columns) VALUES ('public.owned', '{id}', 
 VOTES = (
     "SELECT * FROM lease.look(NULL)",
     "SELECT * FROM lease.prepare(ARRAY['c'], ARRAY[1::bigint])",
-    "SELECT * FROM lease.accept(ARRAY['c'], ARRAY[1::bigint], ARRAY[1::bigint], 'de', '3 s')",
+    "SELECT * FROM lease.accept('{\"c\": [1, 1]}', 'de', '3 s')",
 )
 
 
