@@ -279,7 +279,7 @@ def _summary(
         "rto_seconds": slowest["rto_seconds"] if slowest else 0.0,
         "rpo_writes": sum(one["rpo_writes"] for one in moved),
         "pause_ms": max((one["pause_ms"] for one in moved), default=0),
-        "events": [event for one in moved for event in one["events"]],
+        "events": [f"{one['cell']}: {event.strip()}" for one in moved for event in one["events"]],
         "cells": moved,
         "already_elsewhere": list(already),
     }

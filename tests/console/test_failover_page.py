@@ -58,10 +58,7 @@ def test_a_failover_that_ended_is_not_done_again(operator: Client) -> None:
     assert operation.state == Operation.State.DONE
 
 
-def test_the_measured_result_is_shown_with_its_timeline(operator: Client) -> None:
-    cell = {"cell": "console-eu", "from": "eu-west", "to": "eu-central"}
-    measured = {"rto_seconds": 1.234, "rpo_writes": 0, "pause_ms": 812}
-    result = {**cell, **measured, "events": ["1.2 s took over"], "cells": [cell | measured]}
+def shown(operator: Client, result: dict[str, object]) -> str:
     operation = Operation.objects.create(
         verb="failover",
         slug="eu-west",
@@ -70,6 +67,25 @@ def test_the_measured_result_is_shown_with_its_timeline(operator: Client) -> Non
         actor="me",
         arguments={"region": "eu-west", "result": result},
     )
-    html = operator.get(f"/console/operation/{operation.id}/").content.decode()
-    for text in ("1.23 s", "812 ms", "1.2 s took over", "console-eu"):
+    return operator.get(f"/console/operation/{operation.id}/").content.decode()
+
+
+def test_the_measured_result_is_shown_with_each_cells_own_timeline(operator: Client) -> None:
+    cell = {"cell": "console-eu", "from": "eu-west", "to": "eu-central"}
+    measured = {"rto_seconds": 1.234, "rpo_writes": 0, "pause_ms": 812}
+    first = cell | measured | {"events": ["1.2 s took over"]}
+    second = first | {"cell": "console-us", "events": ["3.4 s took over"]}
+    result = {**cell, **measured, "events": ["all of them"], "cells": [first, second]}
+    html = shown(operator, result)
+    for text in ("1.23 s", "812 ms"):
         assert text in html
+    timeline = html[html.index("Timeline") :]
+    places = [timeline.index(one) for one in ("console-eu", "1.2 s", "console-us", "3.4 s")]
+    assert places == sorted(places)
+
+
+def test_where_nothing_moved_no_time_is_shown(operator: Client) -> None:
+    nothing = {"cell": None, "to": None, "rto_seconds": 0.0, "rpo_writes": 0, "pause_ms": 0}
+    html = shown(operator, nothing | {"events": [], "cells": []})
+    assert "Nothing had to move" in html
+    assert "RTO" not in html

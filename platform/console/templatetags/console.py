@@ -110,12 +110,6 @@ def unlocalized(value: float) -> str:
 
 
 @register.filter
-def event_line(event: object) -> str:
-    """One line of a timeline, from a sentence or from a mapping."""
-    return facts(event)
-
-
-@register.filter
 def facts(detail: object) -> str:
     """A JSON detail as one line of `key: value`."""
     if not isinstance(detail, Mapping):
