@@ -17,7 +17,7 @@ BEGIN
         RAISE EXCEPTION 'advisory locks belong to tenants, and no tenant is in context'
             USING ERRCODE = 'insufficient_privilege';
     END IF;
-    RETURN (SELECT ('x' || left(encode(sha256(outer_pad || convert_to(tenant || ':' || key, 'UTF8')),
+    RETURN (SELECT ('x' || left(encode(sha256(lock_key || convert_to(tenant || ':' || key, 'UTF8')),
                                        'hex'), 16))::bit(64)::bigint
               FROM tenancy.secret);
 END

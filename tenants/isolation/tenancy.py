@@ -5,6 +5,7 @@ Guarantees that the key in the database is the cell's, and that only the owner c
 
 from __future__ import annotations
 
+import hmac
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,19 @@ import psycopg
 Connection = psycopg.Connection[Any]
 
 _SQL = [(Path(__file__).parent / name).read_text() for name in ("tenancy.sql", "standin.sql")]
-_BLOCK = 64  # sha256's block size: the length that HMAC pads its key to
 
 
 def install(connection: Connection, key: bytes) -> None:
-    """The `tenancy` schema with the cell's key. As the owner; safe to repeat."""
-    for script in _SQL:
-        connection.execute(script)
-    connection.execute(
-        "INSERT INTO tenancy.secret (inner_pad, outer_pad) VALUES (%s, %s)"
-        " ON CONFLICT (one) DO UPDATE"
-        " SET inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad",
-        pads(key),
-    )
+    """The `tenancy` schema with the cell's key. As the owner; safe to repeat.
 
-
-def pads(key: bytes) -> tuple[bytes, bytes]:
-    """The key combined with HMAC's inner and outer pad (RFC 2104)."""
-    padded = key.ljust(_BLOCK, b"\0")
-    return bytes(byte ^ 0x36 for byte in padded), bytes(byte ^ 0x5C for byte in padded)
+    In one transaction: nobody meets a new check without its key.
+    """
+    with connection.transaction():
+        for script in _SQL:
+            connection.execute(script)
+        connection.execute(
+            "INSERT INTO tenancy.secret (context_key, lock_key) VALUES (%s, %s)"
+            " ON CONFLICT (one) DO UPDATE"
+            " SET context_key = excluded.context_key, lock_key = excluded.lock_key",
+            (key, hmac.digest(key, b"advisory locks", "sha256")),
+        )

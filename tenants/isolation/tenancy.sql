@@ -4,13 +4,14 @@ CREATE SCHEMA IF NOT EXISTS tenancy;
 REVOKE ALL ON SCHEMA tenancy FROM PUBLIC;
 GRANT USAGE ON SCHEMA tenancy TO meridian_app, meridian_agent;
 
--- The HMAC key, already combined with the inner and outer pad: two built-in sha256() calls make
--- the HMAC, without an extension. Only the owner reads it.
+-- The key that contexts are signed with, and that of the numbers of advisory locks. Only the owner
+-- reads them.
 CREATE TABLE IF NOT EXISTS tenancy.secret (
-    one boolean PRIMARY KEY DEFAULT true CHECK (one),
-    inner_pad bytea NOT NULL,
-    outer_pad bytea NOT NULL
+    one boolean PRIMARY KEY DEFAULT true CHECK (one)
 );
+ALTER TABLE tenancy.secret
+    ADD COLUMN IF NOT EXISTS context_key bytea,
+    ADD COLUMN IF NOT EXISTS lock_key bytea;
 REVOKE ALL ON tenancy.secret FROM PUBLIC, meridian_app, meridian_agent;
 
 -- Tenants that have left this cell, or are leaving it: nothing is read or written for them here.
@@ -39,8 +40,10 @@ CREATE OR REPLACE TRIGGER note_frozen AFTER INSERT OR DELETE OR TRUNCATE ON tena
     FOR EACH STATEMENT EXECUTE FUNCTION tenancy.note_frozen();
 ALTER TABLE tenancy.frozen ENABLE ALWAYS TRIGGER note_frozen;
 
--- The whole check: NULL without a context; raises when one was made up. A context is a tenant's id
--- (36 characters), a point, its expiry (10), a point, and the signature of what is before it.
+-- The whole check: NULL without a context; raises when one was made up. A context is a claim of 47
+-- bytes (a tenant's id, a point, its expiry), a point, and the claim's signature in base64:
+-- `sha384(key || claim)`, which is sound for this hash, not for sha256 (docs/adr/0037). Nothing else
+-- is genuine: the pattern leaves no room in front of the signature, nor behind it.
 CREATE OR REPLACE FUNCTION tenancy.examine() RETURNS uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
@@ -52,22 +55,21 @@ BEGIN
     IF context IS NULL OR context = '' THEN
         RETURN NULL;
     END IF;
-    SELECT encode(sha256(outer_pad || sha256(inner_pad
-                             || convert_to(substr(context, 1, 47), 'UTF8'))), 'hex')
-               = substr(context, 49)
+    SELECT context LIKE repeat('_', 47) || '.'
+               || encode(sha384(context_key || substr(convert_to(context, 'UTF8'), 1, 47)), 'base64')
       INTO genuine FROM tenancy.secret;
     IF genuine IS NOT TRUE THEN
         RAISE EXCEPTION 'the tenant context is not genuine'
             USING ERRCODE = 'MTN01', HINT = 'Only the platform signs contexts, one cell each.';
     END IF;
-    IF to_timestamp(substr(context, 38, 10)::double precision) < clock_timestamp() THEN
+    IF to_timestamp(split_part(context, '.', 2)::double precision) < clock_timestamp() THEN
         RAISE EXCEPTION 'the tenant context has expired' USING ERRCODE = 'MTN01';
     END IF;
-    IF EXISTS (SELECT FROM tenancy.frozen f WHERE f.tenant = substr(context, 1, 36)::uuid) THEN
+    IF EXISTS (SELECT FROM tenancy.frozen f WHERE f.tenant = split_part(context, '.', 1)::uuid) THEN
         RAISE EXCEPTION 'the tenant is moving, or has moved, to another cell'
             USING ERRCODE = 'MDF01', HINT = 'Send the request again: the map shows where it went.';
     END IF;
-    RETURN substr(context, 1, 36)::uuid;
+    RETURN split_part(context, '.', 1)::uuid;
 END
 $body$;
 REVOKE ALL ON FUNCTION tenancy.examine() FROM PUBLIC;
@@ -77,18 +79,18 @@ REVOKE ALL ON FUNCTION tenancy.examine() FROM PUBLIC;
 -- is examined. In SQL, not PL/pgSQL, which prepares each of its expressions anew in every
 -- transaction. The names in a body of this form are bound when it is made: whatever search_path the
 -- caller has, they mean the same.
--- Bytes are cut out of bytea and fields at their points, because a substring of text is counted
--- character by character. Who and until when stand at fixed places within what is signed: what
--- somebody puts between that and the signature changes neither.
+-- Each function in it costs as much to begin as to call. Bytes are cut out of bytea and fields at
+-- their points, because a substring of text is counted character by character.
 CREATE OR REPLACE FUNCTION tenancy.current_tenant() RETURNS uuid
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
 BEGIN ATOMIC
     SELECT CASE
-        WHEN encode(sha256(s.outer_pad || sha256(s.inner_pad || substr(convert_to(
-                 current_setting('meridian.context', true), 'UTF8'), 1, 47))), 'hex')
-             = split_part(current_setting('meridian.context', true), '.', 3)
+        WHEN current_setting('meridian.context', true)
+             LIKE repeat('_', 47) || '.'
+             || encode(sha384(s.context_key || substr(convert_to(
+                    current_setting('meridian.context', true), 'UTF8'), 1, 47)), 'base64')
          AND NOT s.some_frozen
-         AND to_timestamp(substr(current_setting('meridian.context', true), 38, 10)
+         AND to_timestamp(split_part(current_setting('meridian.context', true), '.', 2)
                           ::double precision) >= clock_timestamp()
         THEN split_part(current_setting('meridian.context', true), '.', 1)::uuid
         ELSE tenancy.examine()
@@ -102,3 +104,6 @@ GRANT EXECUTE ON FUNCTION tenancy.current_tenant() TO meridian_app, meridian_own
 -- sets a context, in the midst of an innocent SELECT. An earlier version had one.
 DROP FUNCTION IF EXISTS tenancy.enter(text, text);
 DROP FUNCTION IF EXISTS tenancy.examine(text);
+
+-- Those of an earlier version, whose functions no longer need them.
+ALTER TABLE tenancy.secret DROP COLUMN IF EXISTS inner_pad, DROP COLUMN IF EXISTS outer_pad;

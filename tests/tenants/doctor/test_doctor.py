@@ -128,7 +128,7 @@ HARMS = {
         "logs", Severity.WARNING, "log_min_duration_statement",
     ),
     "another key": (
-        "UPDATE tenancy.secret SET inner_pad = sha256(inner_pad)",
+        "UPDATE tenancy.secret SET context_key = sha256(context_key)",
         "SECURE",
         "context", Severity.DANGER, "key is not the deployment's",
     ),
