@@ -7,9 +7,10 @@ writes to, ask the planner how many rows it expects, hold up the one queue of no
 a cluster has) is refused here, before it is sent. And a session in which a statement may have left
 a setting, a cursor, a lock or an open transaction serves no other tenant.
 
-Read as PostgreSQL's scanner reads (`standard_conforming_strings` on), so that no quoting hides
-a statement. Without the right to use a procedural language, a command is only ever a statement
-of its own: nothing that is not at a statement's beginning needs to be looked for.
+Read as PostgreSQL's scanner reads (`standard_conforming_strings` on, in UTF-8: the session sees to
+that), so that no quoting hides a statement. Without the right to use a procedural language, a
+command is only ever a statement of its own: nothing that is not at a statement's beginning needs
+to be looked for.
 """
 
 from __future__ import annotations
@@ -47,6 +48,13 @@ _VERDICTS = {
 # Harmless where a tenant has the database to itself; elsewhere they reach, or tell of, the rows
 # of others: a lock keeps them out, an estimate counts them.
 _OWN_DATABASE_ONLY = {b"lock", b"explain"}
+
+# Of the whole server, and there until somebody ends it: its locks survive the session.
+_OUTLIVES_SESSION = {
+    (b"prepare", b"transaction"),
+    (b"commit", b"prepared"),
+    (b"rollback", b"prepared"),
+}
 
 _ORDINARY = re.compile(
     rb"\s*(?:select|insert|update|delete|with|savepoint|release savepoint|rollback to savepoint)\s",
@@ -89,6 +97,8 @@ def _judge_one(words: list[bytes], *, own_database: bool) -> Verdict:
     first = words[0]
     if len(words) > 1 and words[1] in _WITHIN_TRANSACTION.get(first, ()):
         return Verdict.PLAIN
+    if tuple(words[:2]) in _OUTLIVES_SESSION:
+        return Verdict.REFUSED
     if first in _OWN_DATABASE_ONLY:
         return Verdict.PLAIN if own_database else Verdict.REFUSED
     return _VERDICTS.get(first, Verdict.REFUSED)

@@ -22,6 +22,12 @@ _REFUSAL = (
     "session for EXPLAIN."
 )
 
+_MISREAD = (
+    "This session reads quotes in another way than the platform does, and might take for a "
+    "statement what the platform took for a string: leave standard_conforming_strings on and "
+    "client_encoding UTF8, or send one statement at a time."
+)
+
 _POOLED = (
     "A pooler shares this session with other tenants' transactions: use SET LOCAL in place of SET, "
     "and Django's `atomic()` in place of BEGIN."
@@ -69,6 +75,8 @@ class Session:
         WrongTenantError where another tenant's cursor, or setting, is still there."""
         if self.is_anothers():
             raise WrongTenantError(_OTHERS)
+        if b";" in message and not _reads_alike(message, connection):
+            raise errors.InsufficientPrivilege(_MISREAD)
         verdict = judge(message, own_database=self.own_database)
         if verdict is Verdict.PLAIN:
             return
@@ -85,6 +93,15 @@ class Session:
             return False
         tenant = current_tenant_or_none()
         return tenant is None or tenant.id != self.owner
+
+
+def _reads_alike(message: bytes, connection: PGconn) -> bool:
+    """Whether the server finds the ends of strings where the gate does. It tells, with each answer,
+    what has become of the two settings on which that depends. A backslash may escape a quote, or be
+    the second byte of a letter; without one, and in ASCII, there is one way to read a message."""
+    return (
+        b"\\" not in message or connection.parameter_status(b"standard_conforming_strings") == b"on"
+    ) and (message.isascii() or connection.parameter_status(b"client_encoding") == b"UTF8")
 
 
 def is_pooled(connection: PGconn) -> bool:

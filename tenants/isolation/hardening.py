@@ -34,10 +34,10 @@ FUNCTIONS = {
         "tells how much others store"
     ),
     "pg_relation_filenode|pg_relation_filepath|pg_filenode_relation": "leads to others' files",
-    "pg_current_wal_.*|pg_last_.*|pg_notification_queue_usage|pg_control_.*|pg_.*wal_summar.*": (
-        "tells how much others write"
-    ),
+    "pg_current_wal_.*|pg_last_.*|pg_notification_queue_usage|pg_control_.*|pg_.*wal_summar.*"
+    "|pg_xact_commit_timestamp(_origin)?": "tells how much others write",
     "pg_notify|pg_logical_emit_message": "fills a queue, or a log, that all cells share",
+    "pg_export_snapshot": "writes files, which no limit counts",
     "pg_isolation_test_session_is_blocked": "shows others' locks",
     "pg_get_triggerdef|pg_describe_object|pg_identify_object(_as_address)?|shobj_description": (
         "names tenants, databases and roles"

@@ -44,13 +44,14 @@ def test_tables_that_others_use_cannot_be_locked(pair: Pair, inject: Inject, alo
         "SELECT pg_catalog.pg_notify('fabric', '')",
         "SELECT query_to_xml('NOTIFY fabric', true, false, '')",
         "SELECT pg_logical_emit_message(false, 'desk', repeat('x', 7000))",
+        "SELECT count(pg_export_snapshot()) FROM generate_series(1, 9)",
     ],
 )
 def test_what_a_clusters_databases_share_cannot_be_filled(
     pair: Pair, inject: Inject, statement: str
 ):
-    """There is one queue of notifications, which a listener that sleeps holds up, and one log.
-    When the queue is full, nobody's changes arrive anywhere."""
+    """There is one queue of notifications, which a listener that sleeps holds up, one log, and one
+    disk for exported snapshots. When one is full, nobody's changes arrive anywhere."""
     with pytest.raises((ProgrammingError, NotSupportedError)):
         inject(pair[0], statement)
 

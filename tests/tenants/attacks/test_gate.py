@@ -79,6 +79,10 @@ def test_what_may_outlive_its_transaction_is_noticed(statement: str):
         "VACUUM",
         "LISTEN a",
         "NOTIFY a",
+        "PREPARE TRANSACTION 'kept'",
+        "SELECT 1; prepare /* */ transaction 'kept'",
+        "COMMIT PREPARED 'theirs'",
+        "ROLLBACK PREPARED 'theirs'",
         "=1; SELECT 1",
     ],
 )

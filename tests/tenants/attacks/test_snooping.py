@@ -64,6 +64,8 @@ from tests.tenants.attacks.conftest import Inject, Pair, theirs
         "SELECT pg_current_wal_lsn()",
         "SELECT * FROM pg_control_checkpoint()",
         "SELECT * FROM pg_last_committed_xact()",
+        "SELECT pg_xact_commit_timestamp('99')",
+        "SELECT * FROM pg_xact_commit_timestamp_origin('99')",
         "SELECT * FROM pg_available_wal_summaries()",
         "SELECT * FROM pg_wal_summary_contents(1, '0/0', '0/1')",
         "SELECT * FROM pg_get_publication_tables('fabric')",
