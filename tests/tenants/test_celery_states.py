@@ -26,7 +26,7 @@ from tests.tenants.kept import Leased
 from tests.tenants.workers import HASTY, until, worker
 
 PATIENCE = 240
-FLOOD = 4_000
+FLOOD = 2_000
 
 
 @pytest.fixture
