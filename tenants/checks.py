@@ -8,7 +8,7 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, register
 
-from tenants import merging
+from tenants import durable, merging
 from tenants.backend.introspection import HIDDEN_COLUMNS
 from tenants.labels import tenant_labels
 
@@ -52,4 +52,19 @@ def rules_fit(app_configs: Sequence[AppConfig] | None = None, **options: Any) ->
         for model, fields in declared
         for name, rule in fields.items()
         for problem in merging.problems(model, name, rule)
+    ]
+
+
+@register
+def durability_fits(
+    app_configs: Sequence[AppConfig] | None = None, **options: Any
+) -> list[CheckMessage]:
+    """What is named is there: a payment must not be acknowledged sooner for want of a letter."""
+    return [
+        Error(
+            f"MERIDIAN_DURABILITY: {problem}",
+            hint="See docs/how-to/durability.md.",
+            id="tenants.E004",
+        )
+        for problem in durable.problems()
     ]

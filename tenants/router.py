@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import models
 
+from tenants import durable
 from tenants.binding import objects
 from tenants.connections import real_alias
 from tenants.context import current_tenant_or_none
@@ -25,6 +26,7 @@ class TenantRouter:
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
         _check(hints)
+        durable.writes(model)
         return self._alias(model)
 
     def allow_relation(

@@ -71,6 +71,10 @@ MERIDIAN_LOCAL_TABLES = frozenset(
 # so themselves (docs/how-to/merge-rules.md).
 MERIDIAN_MERGE_RULES: dict[str, dict[str, str]] = {}
 
+# How far writes have to have got before their clients hear of them: "local" or "remote", by model,
+# view, or "*" for all others (docs/how-to/durability.md). A request's X-Durability goes before it.
+MERIDIAN_DURABILITY: dict[str, str] = {}
+
 # PostgreSQL extensions that your apps' migrations ask for. A migration can't make them: they belong
 # to the database, and in a schema cell a migration works for one tenant.
 MERIDIAN_EXTENSIONS: list[str] = []

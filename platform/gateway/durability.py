@@ -1,8 +1,9 @@
 """`X-Durability: local|remote` on a write: how far it has got when the client hears "done".
 
-`local` (the default): committed in the region that answers. `remote`: a peer region has
-durably received it too. Guarantees an honest answer: when the wait ends early, the response
-says `maybe`: the write is committed here and on its way, but nobody else has confirmed it.
+`local`: committed in the region that answers. `remote`: a peer region has durably received it too.
+Where the request does not say, the setting does (`tenants.durable`). Guarantees an honest answer:
+when the wait ends early, the response says `maybe`: the write is committed here and on its way, but
+nobody else has confirmed it; and where there is no peer it says `local`, whatever the setting says.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from django.http import HttpRequest, HttpResponseBase
 from gateway.metrics import DURABILITY
 from gateway.problems import problem
 from tenants.context import current_tenant
+from tenants.durable import LOCAL, REMOTE, demanded, noting
 from tenants.maps import here, region_map
 
 HEADER = "X-Durability"
-LOCAL, REMOTE, MAYBE = "local", "remote", "maybe"
+MAYBE = "maybe"
 WAIT_SECONDS = 5.0
 POLL_SECONDS = 0.003
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -31,11 +33,13 @@ def durably(get_response: GetResponse) -> GetResponse:
     """`get_response` for a tenant's write, which waits for a peer where the request asks for it."""
 
     def serve(request: HttpRequest) -> HttpResponseBase:
-        wanted = request.headers.get(HEADER, LOCAL).lower()
-        if refusal := _refused(wanted):
+        asked = request.headers.get(HEADER, "").lower()
+        if refusal := _refused(asked):
             return refusal
-        response = get_response(request)
-        if wanted == REMOTE and response.status_code < 300 and not confirmed():
+        with noting() as written:
+            response = get_response(request)
+        wanted = asked or _by_the_setting(request, written)
+        if wanted == REMOTE and _is_done(response) and not confirmed():
             wanted = MAYBE
         return _told(response, wanted)
 
@@ -46,28 +50,44 @@ def durably_async(get_response: GetResponseAsync) -> GetResponseAsync:
     """The same for an event loop: the wait is in the request's thread."""
 
     async def serve(request: HttpRequest) -> HttpResponseBase:
-        wanted = request.headers.get(HEADER, LOCAL).lower()
-        if refusal := _refused(wanted):
+        asked = request.headers.get(HEADER, "").lower()
+        if refusal := _refused(asked):
             return refusal
-        response = await get_response(request)
-        if wanted == REMOTE and response.status_code < 300 and not await _confirmed():
+        with noting() as written:
+            response = await get_response(request)
+        wanted = asked or _by_the_setting(request, written)
+        if wanted == REMOTE and _is_done(response) and not await _confirmed():
             wanted = MAYBE
         return _told(response, wanted)
 
     return serve
 
 
-def _refused(wanted: str) -> HttpResponseBase | None:
-    if wanted not in {LOCAL, REMOTE}:
+def _refused(asked: str) -> HttpResponseBase | None:
+    if asked not in {"", LOCAL, REMOTE}:
         return problem("durability", 400, f"{HEADER} is either local or remote.")
-    cell = current_tenant().cell
-    if wanted == REMOTE and len(region_map().topology().cell(cell).regions) < 2:
-        return problem("durability", 400, f"Cell {cell} is in one region: use {HEADER}: local.")
+    if asked == REMOTE and not _has_a_peer():
+        detail = f"Cell {current_tenant().cell} is in one region: use {HEADER}: local."
+        return problem("durability", 400, detail)
     return None
 
 
+def _by_the_setting(request: HttpRequest, written: set[str]) -> str:
+    wanted = demanded(request.resolver_match, written)
+    return wanted if wanted == LOCAL or _has_a_peer() else LOCAL
+
+
+def _has_a_peer() -> bool:
+    return len(region_map().topology().cell(current_tenant().cell).regions) > 1
+
+
+def _is_done(response: HttpResponseBase) -> bool:
+    """Also a form's, which sends its reader elsewhere; not a request that somebody else serves."""
+    return response.status_code < 300 or response.status_code in {301, 302, 303}
+
+
 def _told(response: HttpResponseBase, outcome: str) -> HttpResponseBase:
-    if response.status_code < 300:
+    if _is_done(response):
         response.headers[HEADER] = outcome
         if outcome != LOCAL:
             DURABILITY.labels(region=here(), outcome=outcome).inc()

@@ -89,6 +89,15 @@ def test_a_remote_write_is_confirmed_by_the_peer(
     assert changes[0] > 0
 
 
+def test_a_model_that_has_to_be_with_a_peer_is_though_no_request_says_so(
+    served: None, settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durability, "WAIT_SECONDS", 300)
+    settings.MERIDIAN_DURABILITY = {"desk.Customer": "remote"}
+    response = client_of("acme").post(CUSTOMERS, ADA, content_type="application/json")
+    assert (response.status_code, response["X-Durability"]) == (201, "remote")
+
+
 @contextmanager
 def deaf_peer(deployment: Deployment) -> Iterator[None]:
     """The peer region receives nothing inside the block."""
