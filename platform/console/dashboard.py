@@ -69,6 +69,7 @@ def _context(snapshot: Snapshot, known: Topology) -> dict[str, Any]:
         "dead_letters": sum(cell.dead_letters for cell in snapshot.cells),
         "tenants": _tenant_counts(),
         "operations": Operation.objects.all()[:6],
+        "decisions": snapshot.decisions[:8],
         "events": AuditEntry.objects.all()[:8],
     }
 

@@ -19,6 +19,8 @@ from regions.current import deployment
 from regions.models import Cell, Region
 from tenants.models import AuditEntry
 
+DECISIONS = 12  # of a cell's agents, on its page
+
 
 def look() -> Snapshot:
     return observatory().look(deployment(), topology(), here())
@@ -56,7 +58,7 @@ class CellAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         context: dict[str, Any] = {
             "trail": audit_of("cell", object_id),
-            "cell": look().cell(object_id),
+            **_live(object_id),
             "may_change": request.user.has_perm("regions.change_cell"),
         }
         answer: HttpResponse = super().change_view(
@@ -129,7 +131,12 @@ class RegionAdmin(ReadOnlyAdmin):
 def cell_live(request: HttpRequest, name: str) -> HttpResponse:
     """The live panel of a cell's page."""
     get_object_or_404(Cell, name=name)
-    return render(request, "console/cell_live.html", {"cell": look().cell(name)})
+    return render(request, "console/cell_live.html", _live(name))
+
+
+def _live(name: str) -> dict[str, Any]:
+    snapshot = look()
+    return {"cell": snapshot.cell(name), "decisions": snapshot.decided(name)[:DECISIONS]}
 
 
 @needs("regions.view_region")

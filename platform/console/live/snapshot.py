@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 from console.live.cells import CellLive, read_cell
+from console.live.decisions import Decided, merged, read_decisions
 from console.live.probing import Answer, Prober
 from console.live.regions import (
     RegionLive,
@@ -39,12 +40,16 @@ class Snapshot:
     here: str | None
     regions: tuple[RegionLive, ...]
     cells: tuple[CellLive, ...]
+    decisions: tuple[Decided, ...] = ()
 
     def region(self, name: str) -> RegionLive | None:
         return next((region for region in self.regions if region.name == name), None)
 
     def cell(self, name: str) -> CellLive | None:
         return next((cell for cell in self.cells if cell.name == name), None)
+
+    def decided(self, cell: str) -> tuple[Decided, ...]:
+        return tuple(one for one in self.decisions if one.cell == cell)
 
     @property
     def up(self) -> frozenset[str]:
@@ -77,6 +82,7 @@ class Observatory:
         for site in sites:
             probes[f"pg:{site.name}"] = partial(ping_postgres, deployment, site.name, here)
             probes[f"web:{site.name}"] = partial(ping_web, site)
+            probes[f"agent:{site.name}"] = partial(read_decisions, deployment, site.name, here)
         for spec in cells:
             probes[f"cell:{spec.name}"] = partial(cell_status, deployment, spec)
         answers = self._prober.gather(probes, timeout=DEADLINE)
@@ -94,6 +100,7 @@ class Observatory:
                 for site in sites
             ),
             cells=_cells(topology, answers, leases),
+            decisions=merged(answers[f"agent:{site.name}"] for site in sites),
         )
 
 
