@@ -101,7 +101,6 @@ $$;
 
 -- Phase 2, and renewal: accept unless a higher ballot was promised since. Of each cell its ballot and
 -- its epoch, as one document: a thousand are written in a fifth of the time that arrays take.
-DROP FUNCTION IF EXISTS lease.accept(text[], bigint[], bigint[], text, interval);
 CREATE OR REPLACE FUNCTION lease.accept(proposals jsonb, new_holder text, ttl interval)
 RETURNS TABLE (cell text)
 LANGUAGE sql AS $$
