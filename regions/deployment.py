@@ -115,7 +115,7 @@ class Deployment:
     """Every region's endpoints, the edge, the links between regions, and the secrets.
 
     `links[(a, b)]` is where region `a` reaches region `b`'s PostgreSQL: over the WAN, never
-    directly.
+    directly. `pager`: the command that tells whoever is on call; see `failover/paging.py`.
     """
 
     domain: str
@@ -126,6 +126,7 @@ class Deployment:
     lease_ttl_seconds: float
     drills: Drills | None = None
     lease_store: LeaseStore = LeaseStore()
+    pager: tuple[str, ...] = ()
 
     def region(self, name: str) -> RegionSite:
         """The named region's site. Raises UnknownRegion, naming those that exist."""
@@ -250,6 +251,7 @@ def parse(document: Mapping[str, Any], secrets: Mapping[str, Any], *, base: Path
         lease_ttl_seconds=float(document["lease_ttl_seconds"]),
         drills=_drills(document.get("drills"), base),
         lease_store=_lease_store(document.get("lease_store", {}), base),
+        pager=tuple(document.get("pager", ())),
     )
 
 

@@ -27,6 +27,7 @@ from regions.failover.leading import Leader
 from regions.failover.lease import Held, Leases
 from regions.failover.lease_map import LeaseMap
 from regions.failover.link import Link
+from regions.failover.paging import Pager
 from regions.failover.publish import Bell, Publisher
 from regions.failover.reach import Reach
 from regions.failover.replica import ReplicaWorker
@@ -82,6 +83,15 @@ class Agent:
             ttl=self._ttl,
             chance=random.SystemRandom().random,
         )
+        self._pager = Pager(
+            deployment.pager,
+            region,
+            self._journal,
+            specs=self.leased,
+            views=lambda: self._leader.views,
+            reached=lambda: self.reached,
+            acceptors=len(acceptors),
+        )
 
     async def run(self) -> None:
         self._follow_specs()
@@ -89,6 +99,7 @@ class Agent:
             self._leader.run(),
             self._publish_forever(),
             self._reach.run(),
+            self._pager.run(),
             self._bell.listen_forever(),
             report_forever(self._site.map_dir, self.region, self._replicas),
         )

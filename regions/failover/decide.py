@@ -26,6 +26,7 @@ class Action(StrEnum):
     HAND_OVER = "hand over"
     STEP_DOWN = "step down"
     RESEED = "reseed"
+    PAGE = "page"
 
 
 @dataclass(frozen=True, slots=True)

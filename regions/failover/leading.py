@@ -64,7 +64,7 @@ class Leader:
         self._turns = Turns(journal.say, wall)
         self._wishes = Wishes(region, journal)
         self._trip = 0.0
-        self._views: Mapping[str, View] = {}
+        self.views: Mapping[str, View] = {}
         self._held_then: set[str] = set()
         self._patient_until: dict[str, float] = {}
         self._open_since: dict[str, float] = {}
@@ -141,7 +141,7 @@ class Leader:
         self._drop_ended()
         if requests:
             self._spawn(self._wishes.refuse(views, set(self.held), set(self._handing_over)))
-        if views is not self._views or self.held.keys() != self._held_then:
+        if views is not self.views or self.held.keys() != self._held_then:
             self._remember(views)
         acquire: list[CellSpec] = []
         cut_off = self._region not in self._around.reached
@@ -173,7 +173,7 @@ class Leader:
 
     def _remember(self, views: Mapping[str, View]) -> None:
         """What the acceptors say now and did not say at the last turn."""
-        self._views, self._held_then = views, set(self.held)
+        self.views, self._held_then = views, set(self.held)
         self._map.remember(views, self._leases.majority, self.held)
         for name, view in views.items():
             if view.answered >= self._leases.majority:
