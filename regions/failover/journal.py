@@ -18,6 +18,14 @@ log = logging.getLogger("meridian.agent")
 _BEGIN = """
 UPDATE lease.request SET begun = clock_timestamp() WHERE id = %s AND outcome IS NULL RETURNING id
 """
+_OPEN = """
+SELECT at > clock_timestamp() - interval '30 s', id, cell, target, kind, forced, by, at
+  FROM lease.request WHERE outcome IS NULL ORDER BY at, id
+"""
+_LAPSE = """
+UPDATE lease.request SET outcome = 'lapsed: it was not done within 30 s'
+ WHERE outcome IS NULL AND at <= clock_timestamp() - interval '30 s'
+"""
 _SETTLE = """
 UPDATE lease.request SET outcome = %s
  WHERE outcome IS NULL AND cell = %s AND target = %s AND kind = %s
@@ -51,12 +59,12 @@ class Journal:
         self._said: dict[str, str] = {}
 
     async def requests(self) -> list[Request]:
-        """The open ones, the newest last; old ones are nobody's wish any more."""
-        rows = await self._control.fetch(
-            "SELECT id, cell, target, kind, forced, by, at FROM lease.request"
-            " WHERE outcome IS NULL AND at > clock_timestamp() - interval '30 s' ORDER BY at, id"
-        )
-        return [Request(*row) for row in rows]
+        """The open ones, the newest last. Old ones are nobody's wish any more, and are closed: an
+        agent that died has not said how they ended."""
+        rows = await self._control.fetch(_OPEN)
+        if not all(heeded for heeded, *_ in rows):
+            await self.attempt("request", self._control.fetch(_LAPSE))
+        return [Request(*request) for heeded, *request in rows if heeded]
 
     async def begin(self, request: Request) -> bool:
         """From now on it can't be taken back. False: it was. Raises Unreachable."""

@@ -232,3 +232,19 @@ def test_what_a_killed_operator_had_left_is_done_soon_also_by_an_agent_that_was_
         )
     assert agent.open() == []
     assert coming not in ask.asked_now(control)
+
+
+def test_what_an_agent_that_died_has_left_open_is_closed_by_the_next_one(
+    control: Deployment, spec: CellSpec
+) -> None:
+    agent, identity = Agent(control, spec.name), uuid4()
+    with psycopg.connect(control.dsn(HERE, CONTROL_DATABASE, AGENT_ROLE)) as session:
+        session.execute(
+            "INSERT INTO lease.request (id, cell, target, kind, at, begun)"
+            " VALUES (%s, %s, %s, 'hand_over', now() - interval '31 s', now() - interval '30 s')",
+            (identity, spec.name, THERE),
+        )
+    assert agent.open() == []
+    ((closed, outcome),) = agent.outcomes()
+    assert closed == identity
+    assert (outcome or "").startswith("lapsed")
