@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations, repeat
 from typing import NamedTuple
 
@@ -32,6 +33,9 @@ from tests.regions.failover.lease_seats import (
 from tests.regions.failover.simulated import Vote
 
 ACCEPTORS = 3
+# The phases in which a proposer waits for the answers to a message.
+PHASES = {"prepare": ("prepare", "again"), "accept": ("accept", "renew")}
+Asked = tuple[int, str]  # a proposer's ballot and phase
 
 
 class Proposer(NamedTuple):
@@ -118,9 +122,11 @@ def steps(state: State, rules: Rules) -> Iterator[State]:
         yield from _acts(state, who, one, rules)
     for at, seat in enumerate(state.seats):
         for message in seat.sent:
-            awaited = _awaits(state.proposers[message.sender], message)
+            one = state.proposers[message.sender]
+            awaited = _awaits((one.ballot, one.phase), message)
             after = arrived(seat, message, awaited, rules.vote)
-            yield _sorted(state._replace(seats=put(state.seats, at, after)))
+            seats = put(state.seats, at, after)
+            yield _state(seats, state.proposers, state.budget, state.newest)
         if state.budget.restores and seat.promised:
             yield _restored(state, at, rules)
 
@@ -216,7 +222,7 @@ def _put(state: State, who: int, one: Proposer) -> State:
     if one.phase == "idle":
         seats = tuple(forgotten(seat, who) for seat in seats)
     proposers = put(state.proposers, who, one)
-    return _sorted(State(seats, proposers, state.budget, state.newest))
+    return _state(seats, proposers, state.budget, state.newest)
 
 
 def _restored(state: State, at: int, rules: Rules) -> State:
@@ -224,7 +230,7 @@ def _restored(state: State, at: int, rules: Rules) -> State:
     lost = state.seats[at]
     seat = seat_of(0, None, 0, 0, rules.mute, lost.sent, lost.said)
     less = state.budget._replace(restores=state.budget.restores - 1)
-    return _sorted(state._replace(budget=less, seats=put(state.seats, at, seat)))
+    return _state(put(state.seats, at, seat), state.proposers, less, state.newest)
 
 
 def _instructed(seats: tuple[Seat, ...], rules: Rules) -> tuple[Seat, ...]:
@@ -260,27 +266,33 @@ def _tick(state: State, rules: Rules) -> State:
     budget = state.budget._replace(ticks=None if ticks is None else ticks - 1)
     seats = tuple(map(later, _instructed(state.seats, rules)))
     proposers = tuple(map(aged, state.proposers))
-    return _sorted(state._replace(seats=seats, proposers=proposers, budget=budget))
+    return _state(seats, proposers, budget, state.newest)
 
 
-def _awaits(one: Proposer, message: Message) -> bool:
-    phases = {"prepare": ("prepare", "again"), "accept": ("accept", "renew")}
-    return one.ballot == message.ballot and one.phase in phases.get(message.kind, ())
+def _awaits(asked: Asked, message: Message) -> bool:
+    ballot, phase = asked
+    return ballot == message.ballot and phase in PHASES.get(message.kind, ())
 
 
-def _sorted(state: State) -> State:
+def _state(
+    seats: tuple[Seat, ...],
+    proposers: tuple[Proposer, ...],
+    budget: Budget,
+    newest: tuple[int, int],
+) -> State:
     """Acceptors are alike; a message that can change nothing any more is gone."""
-    a, b, c = (_without_dead(seat, state.proposers) for seat in state.seats)
-    seats = tuple(sorted((a, b, c), key=lambda seat: seat.serial))
-    return State(seats, state.proposers, state.budget, state.newest)
+    asked = tuple([(one.ballot, one.phase) for one in proposers])
+    alive = sorted([_without_dead(seat, asked) for seat in seats], key=lambda seat: seat.serial)
+    return State(tuple(alive), proposers, budget, newest)
 
 
-def _without_dead(seat: Seat, proposers: tuple[Proposer, ...]) -> Seat:
+@cache
+def _without_dead(seat: Seat, asked: tuple[Asked, ...]) -> Seat:
     """A promise that nobody waits for only keeps others out."""
     dead = [
         message
         for message in seat.sent
-        if not _awaits(proposers[message.sender], message)
+        if not _awaits(asked[message.sender], message)
         and message.kind != "release"
         and (message.kind == "prepare" or message.ballot < seat.promised)
     ]
