@@ -23,19 +23,18 @@ Connection = psycopg.Connection[Any]
 
 HIDDEN_COLUMNS = ("_born", "_stamp", "_fields", "_base")
 
-# Filled in without a call a row: what no row trigger need look at. Where the trigger that does look
-# fires, the setting is there; its condition is read anew in each statement, so that it is short.
-_STAMP = sql.SQL(
-    "coalesce(nullif(pg_catalog.current_setting('fabric.stamp', true), ''), '0')::bigint"
-)
-_TOLD = sql.SQL("pg_catalog.current_setting('fabric.stamp')::bigint")
+# Filled in without a call a row: what no row trigger need look at. The condition of the one that
+# does look is read anew in each statement, and so is the default in most: so they are short.
+_STAMP = sql.SQL("pg_catalog.currval('fabric.stamp')")
+# Whose stamp does not come by the setting of earlier versions.
+_OPENED = ("by sequence",)
 
 _TRIGGERS = """
 CREATE OR REPLACE TRIGGER fabric_open BEFORE INSERT OR UPDATE OR DELETE ON {table}
-    FOR EACH STATEMENT EXECUTE FUNCTION fabric.open_statement();
+    FOR EACH STATEMENT EXECUTE FUNCTION fabric.open_statement({opened});
 ALTER TABLE {table} ALTER _born SET DEFAULT {stamp}, ALTER _stamp SET DEFAULT {stamp};
 CREATE OR REPLACE TRIGGER zz_fabric_stamp_new BEFORE INSERT ON {table} FOR EACH ROW
-    WHEN (NEW._born IS DISTINCT FROM {told} OR NEW._stamp IS DISTINCT FROM NEW._born
+    WHEN (NEW._born IS DISTINCT FROM {stamp} OR NEW._stamp IS DISTINCT FROM NEW._born
           OR NEW._fields IS NOT NULL OR NEW._base IS NOT NULL)
     EXECUTE FUNCTION fabric.stamp_insert();
 CREATE OR REPLACE TRIGGER zz_fabric_stamp_update BEFORE UPDATE ON {table}
@@ -159,7 +158,7 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
     written = (tenant, *table.key)
     wanted: dict[str, tuple[str, ...]] = dict.fromkeys(TRIGGERS, ())
     unnoted = (*HIDDEN_COLUMNS, *table.generated)
-    wanted |= {"zz_fabric_stamp_update": unnoted}
+    wanted |= {"zz_fabric_stamp_update": unnoted, "fabric_open": _OPENED}
     wanted |= dict.fromkeys(("fabric_insert", "fabric_update", "fabric_delete"), written)
     ruled = rules.declared(table.name, table.columns)
     keepers = rules.triggers(ruled)
@@ -169,7 +168,7 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
             sql.SQL(_TRIGGERS).format(
                 table=name,
                 stamp=_STAMP,
-                told=_TOLD,
+                opened=_listed(map(sql.Literal, _OPENED)),
                 unnoted=_listed(map(sql.Literal, unnoted)),
                 old_key=_listed(sql.Identifier("old", column) for column in table.key),
                 new_key=_listed(sql.Identifier("new", column) for column in table.key),

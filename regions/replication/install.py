@@ -136,6 +136,7 @@ def grant(connection: Connection) -> None:
             "REVOKE ALL ON ALL TABLES IN SCHEMA fabric FROM {app};"
             "GRANT ALL ON ALL SEQUENCES IN SCHEMA fabric TO {agent};"
             "REVOKE ALL ON ALL SEQUENCES IN SCHEMA fabric FROM {app};"
+            "GRANT SELECT ON SEQUENCE fabric.stamp TO {app};"  # currval, and not nextval
             "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA fabric TO {agent}"
         ).format(**names)
     )

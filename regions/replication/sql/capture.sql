@@ -86,8 +86,12 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     fine boolean;
 BEGIN
-    SELECT g.epoch = NEW.epoch AND fabric.is_open(g) INTO fine FROM fabric.gate g;
-    IF fine IS NOT TRUE AND fabric.require_gate() <> NEW.epoch THEN
+    SELECT g.epoch = NEW.epoch AND fabric.is_open(g) AND coalesce(NEW.claim = '', true) INTO fine
+      FROM fabric.gate g;
+    IF fine THEN
+        RETURN NULL;
+    END IF;
+    IF fabric.require_gate() <> NEW.epoch THEN
         RAISE EXCEPTION 'the lease changed hands during this transaction'
             USING ERRCODE = 'MDF01', HINT = 'Send the write again.';
     END IF;
@@ -103,20 +107,26 @@ CREATE CONSTRAINT TRIGGER guard_commit AFTER INSERT ON fabric.txn
 DROP TRIGGER IF EXISTS guard_task ON fabric.txn;
 DROP FUNCTION IF EXISTS fabric.guard_task();
 
--- Before each writing statement: the transaction has a stamp and an open gate. The setting carries
--- the stamp to the rows; whoever can write SQL can change it, so it is checked when they are captured.
+-- Before each writing statement: the transaction has a stamp and an open gate. Sequences carry the
+-- stamp to the rows and the epoch to the log: whoever writes may read them and nobody else's hand is
+-- on them in this session. Tables that an earlier version attached have no argument, and the stamp
+-- from a setting: it can be forged, so what they got is checked when they are captured.
 -- A transaction without a number has written nothing, so that it has no stamp yet and is not looked for.
--- A plan is kept, maybe one of when there were no transactions: it must not read all of them. Settings
--- are assigned, not performed: that is a tenth of the price.
+-- A plan is kept, maybe one of when there were no transactions: it must not read all of them. What is
+-- set is assigned, not performed: that is a tenth of the price.
 CREATE OR REPLACE FUNCTION fabric.open_statement() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off AS $$
 DECLARE
     mine bigint;
+    under bigint;
     told text;
 BEGIN
     IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
-        SELECT stamp INTO mine FROM fabric.txn WHERE xact = pg_current_xact_id();
+        -- Nothing that was rolled back takes back what rows may have got.
+        SELECT setval('fabric.stamp', greatest(stamp, currval('fabric.stamp'))),
+               setval('fabric.epoch', epoch) INTO mine, under
+          FROM fabric.txn WHERE xact = pg_current_xact_id();
     END IF;
     IF mine IS NULL THEN
         -- As next_stamp and admit say; called, or with the clock in the query, they cost more than
@@ -130,10 +140,10 @@ BEGIN
                     ELSE fabric.admit(TG_TABLE_SCHEMA, TG_TABLE_NAME) END,
                current_setting('fabric.claim', true)
           FROM fabric.gate g
-        RETURNING stamp INTO mine;
+        RETURNING setval('fabric.stamp', stamp), setval('fabric.epoch', epoch) INTO mine, under;
     END IF;
-    told := set_config('fabric.stamp', mine::text, true);
-    IF TG_OP = 'UPDATE' THEN
+    IF TG_OP = 'UPDATE' OR TG_NARGS = 0 THEN
+        told := set_config('fabric.stamp', mine::text, true);
         told := set_config('fabric.unclear', CASE
             WHEN current_setting('DateStyle') LIKE 'ISO%'
              AND current_setting('extra_float_digits')::integer > 0 THEN 'no' ELSE 'yes' END, true);
@@ -145,7 +155,7 @@ END $$;
 -- default; this is for those that somebody gave others.
 CREATE OR REPLACE FUNCTION fabric.stamp_insert() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    NEW._born := pg_catalog.current_setting('fabric.stamp')::bigint;
+    NEW._born := pg_catalog.currval('fabric.stamp');
     NEW._stamp := NEW._born;
     NEW._fields := NULL;
     NEW._base := NULL;
@@ -164,7 +174,7 @@ END $$;
 -- clock may be ahead) gets the next stamp after its own.
 CREATE OR REPLACE FUNCTION fabric.stamp_update() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    mine bigint := pg_catalog.current_setting('fabric.stamp')::bigint;
+    mine bigint := pg_catalog.currval('fabric.stamp');
     changed text[];
     field text;
 BEGIN
@@ -212,100 +222,119 @@ BEGIN
 END $$;
 
 -- One entry of the log: rows of one statement, tenant and table.
+DROP FUNCTION IF EXISTS fabric.log_rows(
+    fabric.txn, "char", boolean, uuid, bigint, text, text[], text[]);
 CREATE OR REPLACE FUNCTION fabric.log_rows(
-    txn fabric.txn, operation "char", lead boolean, tenant uuid, stamp bigint, here text,
-    columns text[], docs text[]) RETURNS void LANGUAGE plpgsql AS $$
+    mine bigint, epoch bigint, operation "char", lead boolean, tenant uuid, stamp bigint, here text,
+    relation oid, docs text[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     number bigint := nextval('fabric.change_seq');
 BEGIN
     INSERT INTO fabric.change (origin, seq, arrival, xact, stamp, epoch, op, lead, tenant, rel, size,
                                columns, rows)
-    VALUES (txn.stamp & 255, number, number, txn.xact, log_rows.stamp, txn.epoch, operation,
-            log_rows.lead, log_rows.tenant, here, cardinality(docs), log_rows.columns, docs);
+    VALUES (mine & 255, number, number, pg_current_xact_id(), log_rows.stamp, log_rows.epoch,
+            operation, log_rows.lead, log_rows.tenant, here, cardinality(docs),
+            ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a    -- columns_of costs more
+                   WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+                   ORDER BY a.attnum), docs);
+END $$;
+
+-- The columns of the table at hand, which is whichever the asker has set. The planner is told that they
+-- never change, so that they become part of a plan. Only for queries that read a table's rows: their
+-- plans are made anew when the table is altered, or they could not be carried out.
+CREATE OR REPLACE FUNCTION fabric.columns_at_hand() RETURNS text[] LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN fabric.columns_of(pg_catalog.currval('fabric.at_hand')::oid);
 END $$;
 
 -- After the statement: its rows go to the log, whole, so that they can be applied in any order.
 -- Many rows share an entry; an entry is one tenant's and, but for its last row, a quarter of a
 -- megabyte. TG_ARGV[0]: the tenant, '' where each row may say its own; then the primary key's
 -- columns. An entry's stamp is its newest row's; of a deletion, later than that.
--- Rows are gathered one by one: to group them takes twice as long, and all of them in memory. What their
--- texts depend on is fixed for the texts alone, and only where the writer's settings are others.
+-- One row, as most statements have, is written at once: to gather it would cost as much as that. Many
+-- are gathered one by one: to group them takes twice as long, and all of them in memory. What their
+-- texts depend on is fixed for the texts alone, and only where the writer's settings are others than
+-- usual. What is volatile is asked before the query, which would become one within another.
+-- Rows may have columns of any name, so variables are qualified; but for `tenant_id`, which is the
+-- rows' own where they have it.
 CREATE OR REPLACE FUNCTION fabric.capture_write() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off AS $$
-#variable_conflict use_variable
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+<<own>>
 DECLARE
-    clear boolean := current_setting('DateStyle') LIKE 'ISO%' AND current_setting('TimeZone') = 'UTC'
-        AND current_setting('extra_float_digits')::integer > 0
-        AND current_setting('IntervalStyle') = 'postgres'
-        AND current_setting('bytea_output') = 'hex' AND current_setting('lc_monetary') = 'C';
-    here text := concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME);
-    operation "char" := left(TG_OP, 1)::"char";
-    owner uuid := nullif(TG_ARGV[0], '')::uuid;
-    columns text[] := ARRAY(   -- columns_of, called, costs three times as much
-        SELECT attname::text FROM pg_attribute
-         WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped ORDER BY attnum);
-    txn fabric.txn;
-    doc text;
-    docs text[] := '{}';
-    room integer := 262144;
-    lead boolean := true;
-    theirs uuid;
-    stamp bigint;
-    stamped bigint := 0;        -- the newest of the entry
-    newest bigint := 0;
-    latest bigint := 0;
-    number bigint;
+    usual boolean := concat_ws(' ', current_setting('DateStyle'), current_setting('TimeZone'),
+            current_setting('IntervalStyle'), current_setting('bytea_output'),
+            current_setting('lc_monetary'), current_setting('extra_float_digits'))
+        LIKE 'ISO, ___ UTC postgres hex C 1';
+    tenant uuid := nullif(TG_ARGV[0], '')::uuid;
+    tenant_id uuid;
+    mine bigint := currval('fabric.stamp');
+    epoch bigint := currval('fabric.epoch');
+    number bigint := nextval('fabric.change_seq');
+    at_hand bigint := setval('fabric.at_hand', TG_RELID::bigint);
+    newest bigint;
+    latest bigint;
 BEGIN
-    SELECT * INTO txn FROM fabric.txn t WHERE t.xact = pg_current_xact_id();
-    IF owner IS NULL AND 'tenant_id' = ANY (columns) THEN
-        FOR doc, stamp, theirs IN
-            SELECT CASE WHEN clear THEN _fabric_row::text ELSE fabric.text_of(_fabric_row) END,
-                   _fabric_row._stamp, _fabric_row.tenant_id
-              FROM fresh AS _fabric_row ORDER BY _fabric_row.tenant_id
-        LOOP
-            IF room <= 0 OR docs <> '{}' AND theirs IS DISTINCT FROM owner THEN
-                PERFORM fabric.log_rows(txn, operation, lead, owner, stamped, here, columns, docs);
-                newest := greatest(newest, stamped);
-                docs := '{}'; room := 262144; stamped := 0; lead := false;
-            END IF;
-            owner := theirs;
-            docs := docs || doc;
-            room := room - octet_length(doc);
-            stamped := greatest(stamped, stamp);
-        END LOOP;
-    ELSE
-        FOR doc, stamp IN
-            SELECT CASE WHEN clear THEN _fabric_row::text ELSE fabric.text_of(_fabric_row) END,
-                   _fabric_row._stamp
-              FROM fresh AS _fabric_row
-        LOOP
-            IF room <= 0 THEN
-                PERFORM fabric.log_rows(txn, operation, lead, owner, stamped, here, columns, docs);
-                newest := greatest(newest, stamped);
-                docs := '{}'; room := 262144; stamped := 0; lead := false;
-            END IF;
-            docs := docs || doc;
-            room := room - octet_length(doc);
-            stamped := greatest(stamped, stamp);
-        END LOOP;
-    END IF;
-    IF docs = '{}' THEN
+    INSERT INTO fabric.change AS c (origin, seq, arrival, xact, stamp, epoch, op, lead, tenant, rel,
+                                    size, columns, rows)
+    SELECT own.mine & 255, own.number, own.number, pg_current_xact_id(), _fabric_row._stamp,
+           own.epoch, capture_write.tg_op::"char", true,
+           coalesce(own.tenant, tenant_id::text::uuid),
+           concat(capture_write.tg_table_schema, '.', capture_write.tg_table_name), 1,
+           fabric.columns_at_hand(),
+           ARRAY[CASE WHEN own.usual THEN _fabric_row::text ELSE fabric.text_of(_fabric_row) END]
+      FROM fresh AS _fabric_row
+     WHERE NOT EXISTS (SELECT FROM fresh OFFSET 1)
+    RETURNING c.stamp INTO newest;
+    IF newest <= own.mine THEN
         RETURN NULL;
+    ELSIF newest IS NULL THEN
+        <<entry>>
+        DECLARE
+            doc text;
+            docs text[] := '{}';
+            room integer := 262144;
+            lead boolean := true;
+            tenant uuid;
+            theirs uuid;
+            stamp bigint;
+            stamped bigint := 0;
+        BEGIN
+            FOR doc, stamp, theirs IN
+                SELECT CASE WHEN own.usual THEN _fabric_row::text
+                            ELSE fabric.text_of(_fabric_row) END,
+                       _fabric_row._stamp, coalesce(own.tenant, tenant_id::text::uuid)
+                  FROM fresh AS _fabric_row ORDER BY 3
+            LOOP
+                IF room <= 0 OR docs <> '{}' AND theirs IS DISTINCT FROM entry.tenant THEN
+                    PERFORM fabric.log_rows(
+                        own.mine, own.epoch, TG_OP::"char", lead, entry.tenant, stamped,
+                        concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME), TG_RELID, docs);
+                    newest := greatest(newest, stamped);
+                    docs := '{}'; room := 262144; stamped := 0; lead := false;
+                END IF;
+                entry.tenant := theirs;
+                docs := docs || doc;
+                room := room - octet_length(doc);
+                stamped := greatest(stamped, stamp);
+            END LOOP;
+            IF docs = '{}' THEN
+                RETURN NULL;
+            END IF;
+            PERFORM fabric.log_rows(
+                own.mine, own.epoch, TG_OP::"char", lead, entry.tenant, stamped,
+                concat(TG_TABLE_SCHEMA, '.', TG_TABLE_NAME), TG_RELID, docs);
+            newest := greatest(newest, stamped);
+        END;
     END IF;
-    number := nextval('fabric.change_seq');     -- as log_rows says; called, it costs more
-    INSERT INTO fabric.change (origin, seq, arrival, xact, stamp, epoch, op, lead, tenant, rel, size,
-                               columns, rows)
-    VALUES (txn.stamp & 255, number, number, txn.xact, stamped, txn.epoch, operation, lead, owner,
-            here, cardinality(docs), columns, docs);
-    newest := greatest(newest, stamped);
-    -- The rows had it from a setting. An honest one is the transaction's, or follows the row's own.
-    IF newest > txn.stamp THEN
+    -- An honest stamp is the transaction's, or follows the row's own. Whoever writes can't say another,
+    -- but where a table still has its stamps from a setting; its owner's triggers could.
+    IF newest > own.mine THEN
         IF TG_OP = 'UPDATE' THEN
             SELECT fabric.after_stamp(max(_fabric_row._stamp), 255) INTO latest
               FROM stale AS _fabric_row;
         END IF;
-        IF newest > latest THEN
+        IF newest > coalesce(latest, 0) THEN
             RAISE EXCEPTION 'a row carries a stamp that is not its transaction''s'
                 USING ERRCODE = 'insufficient_privilege',
                       HINT = 'fabric.stamp is the platform''s: no statement may set it.';

@@ -49,6 +49,11 @@ UPDATE fabric.gate g SET node = m.node FROM fabric.member m WHERE g.node IS DIST
 CREATE SEQUENCE IF NOT EXISTS fabric.clock MINVALUE 0 START 0;   -- newest microsecond seen
 CREATE SEQUENCE IF NOT EXISTS fabric.change_seq;
 CREATE SEQUENCE IF NOT EXISTS fabric.arrival;
+-- What the session's transaction has in fabric.txn, by currval: no other value is ever anybody's.
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS fabric.stamp;
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS fabric.epoch MINVALUE 0;
+-- Whose rows this session is capturing: a table's oid.
+CREATE UNLOGGED SEQUENCE IF NOT EXISTS fabric.at_hand;
 
 -- The log: what this replica wrote (origin = own node) and what its peers sent. An entry holds `size`
 -- rows of one statement, tenant and table, each as the text of its record: what the types' own

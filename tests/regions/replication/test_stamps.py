@@ -1,5 +1,5 @@
-"""A stamp comes from the database's own clock: a statement that sets the setting which carries it
-to the rows fails, and what a peer sends from a far future waits."""
+"""A stamp comes from the database's own clock: no statement can say another, and what a peer sends
+from a far future waits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from regions.replication import letters
+from regions.replication import capture, letters
 from tests.regions.replication.mesh import Mesh
 
 EU, DE, US = REGIONS = ("eu-west", "eu-central", "us-east")
@@ -39,6 +39,25 @@ FORGERIES = {
         f" INSERT INTO note (id, title) SELECT id + 50, id || {FORGE} FROM gone"
     ),
 }
+
+BY_SETTING = """
+ALTER TABLE note
+    ALTER _born SET DEFAULT
+        coalesce(nullif(current_setting('fabric.stamp', true), ''), '0')::bigint,
+    ALTER _stamp SET DEFAULT
+        coalesce(nullif(current_setting('fabric.stamp', true), ''), '0')::bigint;
+CREATE OR REPLACE TRIGGER fabric_open BEFORE INSERT OR UPDATE OR DELETE ON note
+    FOR EACH STATEMENT EXECUTE FUNCTION fabric.open_statement();
+CREATE OR REPLACE TRIGGER zz_fabric_stamp_new BEFORE INSERT ON note FOR EACH ROW
+    WHEN (NEW._born IS DISTINCT FROM current_setting('fabric.stamp')::bigint
+          OR NEW._stamp IS DISTINCT FROM NEW._born
+          OR NEW._fields IS NOT NULL OR NEW._base IS NOT NULL)
+    EXECUTE FUNCTION fabric.stamp_insert();
+"""
+DEFAULTS = """
+SELECT attname, pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_attribute
+    ON attrelid = adrelid AND attnum = adnum WHERE adrelid = 'note'::regclass ORDER BY 1
+"""
 
 
 @pytest.fixture
@@ -73,21 +92,47 @@ def ahead(mesh: Mesh, region: str) -> float:
     return float((newest >> 8) / 1_000_000 + EPOCH - time.time())
 
 
+@pytest.fixture
+def earlier(two: Mesh) -> Iterator[Mesh]:
+    """In one region the table is as an earlier version attached it: stamps come from a setting."""
+    two.write(EU, BY_SETTING)
+    yield two
+    capture.attach(two.writers[EU], "public")
+    assert two.rows(EU, DEFAULTS) == two.rows(DE, DEFAULTS)
+
+
+def test_a_table_of_an_earlier_version_is_written_as_before(earlier: Mesh) -> None:
+    with earlier.writers[EU].transaction():
+        earlier.write(EU, "INSERT INTO note (id, title) VALUES (3, 'three'), (4, 'four')")
+        earlier.write(EU, "UPDATE note SET title = 'uno' WHERE id = 1")
+    earlier.write(EU, "UPDATE note SET title = title || '!'")
+    earlier.write(EU, "DELETE FROM note WHERE id = 2")
+    assert earlier.settled("note", "title") == [("uno!",), ("three!",), ("four!",)]
+    assert earlier.rows(EU, "SELECT min(_born) FROM note")[0][0] > 0
+
+
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_a_statement_that_forges_its_stamp_changes_nothing(two: Mesh, forgery: str) -> None:
-    before = two.rows(EU)
-    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="stamp"):
-        two.write(EU, FORGERIES[forgery])
-    assert two.rows(EU) == before
-    assert ahead(two, EU) < 1
-    two.settle()
+def test_a_forged_setting_is_refused_where_it_carries_the_stamp(
+    earlier: Mesh, forgery: str
+) -> None:
+    """To new rows. Those that are changed have it from the sequence there, too."""
+    before = earlier.rows(EU)
+    if forgery.startswith("insert") and forgery != "insert or update":
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="stamp"):
+            earlier.write(EU, FORGERIES[forgery])
+        assert earlier.rows(EU) == before
+    else:
+        earlier.write(EU, FORGERIES[forgery])
+    assert ahead(earlier, EU) < 1
+    earlier.settle()
     for region in REGIONS:
-        assert ahead(two, region) < 1
+        assert ahead(earlier, region) < 1
 
 
 @pytest.mark.parametrize(
     "statement",
     [
+        *FORGERIES.values(),
         f"INSERT INTO note (id, title, _born, _stamp) VALUES (9, 'x', {FUTURE}, {FUTURE})",
         f"INSERT INTO note (id, title, _fields) VALUES (9, 'x', '{{\"title\": {FUTURE}}}')",
         "INSERT INTO note (id, title, _born) VALUES (9, 'x', NULL)",
@@ -155,6 +200,38 @@ def test_the_statements_of_a_transaction_share_its_stamp(two: Mesh) -> None:
     assert two.rows(EU, stamps) == [([1, 3, 5], 1)]
     two.settle()
     assert two.rows(US) == two.rows(EU)
+
+
+def test_what_a_trigger_rolled_back_within_a_statement_takes_no_stamp_back(two: Mesh) -> None:
+    """It deleted a row of its own, which makes what follows younger; then it wrote once more."""
+    two.write(
+        EU,
+        """
+        CREATE FUNCTION public.aside() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            BEGIN
+                INSERT INTO public.note (id, title) VALUES (90, 'x');
+                DELETE FROM public.note WHERE id = 90;
+                INSERT INTO public.note (id, title) VALUES (91, 'x');
+                RAISE division_by_zero;
+            EXCEPTION WHEN division_by_zero THEN NULL;
+            END;
+            IF NEW.id = 12 THEN
+                INSERT INTO public.note (id, title) VALUES (92, 'aside');
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER aside BEFORE INSERT ON note FOR EACH ROW WHEN (NEW.id BETWEEN 10 AND 12)
+            EXECUTE FUNCTION public.aside();
+        """,
+    )
+    try:
+        two.write(EU, "INSERT INTO note (id, title) SELECT n, 'x' FROM generate_series(10, 12) n")
+        two.write(EU, "UPDATE note SET title = 'y' WHERE id = 10")
+    finally:
+        two.write(EU, "DROP FUNCTION public.aside CASCADE")
+    assert two.settled("note", "id") == [(1,), (2,), (10,), (11,), (12,), (92,)]
+    assert ahead(two, EU) < 1
 
 
 def test_what_a_peer_sends_from_a_far_future_waits_and_pushes_no_clock(astray: Mesh) -> None:

@@ -40,7 +40,7 @@ def test_equal_replicas_are_equal(notes: Mesh) -> None:
         (US, "UPDATE note SET label = 'NULL' WHERE id = 80", "differs in label", ("label",)),
         (DE, "DELETE FROM note WHERE id = 500", "missing in eu-central", ()),
         (EU, "DELETE FROM note WHERE id = 500", "missing in eu-west", ()),
-        (US, "INSERT INTO note (id, title) VALUES (5000, 'new')",
+        (US, "INSERT INTO note (id, title, _born, _stamp) VALUES (5000, 'new', 0, 0)",
          "missing in eu-west, eu-central", ()),
     ],
 )  # fmt: skip

@@ -55,6 +55,23 @@ ATTACKS = {
     "a counter": f"UPDATE desk_ticket SET votes = votes + length({SETTING})",
     "the clock": f"SELECT setval('fabric.clock', {FUTURE >> 8})",
 }
+# What carries it to the rows.
+CARRIERS = {
+    "set": f"UPDATE desk_customer SET name = 'x' || setval('fabric.stamp', {FUTURE})",
+    "set, in the condition": (
+        f"UPDATE desk_customer SET name = 'x' WHERE setval('fabric.stamp', {FUTURE}) > 0"
+    ),
+    "set by an insert": (
+        "INSERT INTO desk_customer (name, email, created_at, updated_at)"
+        f" VALUES ('x' || setval('fabric.stamp', {FUTURE}), 'x', now(), now())"
+    ),
+    "set for all": f"SELECT setval('fabric.stamp', {FUTURE}, false)",
+    "drawn": "UPDATE desk_customer SET name = 'x' || nextval('fabric.stamp')",
+    "the epoch": "UPDATE desk_customer SET name = 'x' || setval('fabric.epoch', 7)",
+    "the columns": (
+        "UPDATE desk_customer SET name = 'x' || setval('fabric.at_hand', 'pg_class'::regclass::int)"
+    ),
+}
 
 
 def newest(administer: Callable[[TenantRecord, str], list[Any]], tenant: TenantRecord) -> int:
@@ -112,10 +129,18 @@ def test_the_same_statements_pass_where_nothing_is_forged(pair: Pair, tickets: N
             )
 
 
-def test_a_whole_transaction_falls_with_its_forged_statement(pair: Pair, inject):
-    with pytest.raises(DatabaseError, match="stamp"):
-        inject(
-            pair[0],
-            f"UPDATE desk_customer SET email = 'first'; {ATTACKS['update']}",
-        )
+@pytest.mark.parametrize("attack", CARRIERS)
+def test_nobody_touches_what_carries_the_stamp(pair: Pair, inject, administer, attack: str):
+    with pytest.raises(DatabaseError, match="permission denied for sequence"):
+        inject(pair[0], f"UPDATE desk_customer SET email = 'first'; {CARRIERS[attack]}")
     assert inject(pair[0], "SELECT email FROM desk_customer WHERE email = 'first'") == []
+    inject(pair[1], "UPDATE desk_customer SET name = 'mine'")
+    assert (newest(administer, pair[0]) >> 8) / 1_000_000 + EPOCH - time.time() < 1
+
+
+def test_whoever_forgets_the_stamp_within_a_statement_writes_nothing(pair: Pair, inject):
+    inject(pair[0], "UPDATE desk_customer SET name = 'before'")
+    with contextlib.suppress(DatabaseError):
+        inject(pair[0], "DISCARD SEQUENCES")
+    inject(pair[0], "UPDATE desk_customer SET name = 'after'")
+    assert inject(pair[0], "SELECT DISTINCT name FROM desk_customer") == [("after",)]

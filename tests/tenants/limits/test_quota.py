@@ -228,8 +228,8 @@ def test_the_rows_of_other_regions_are_not_refused(mine: TenantRecord, over, age
     over()
     with agent.transaction():
         agent.execute("SET LOCAL session_replication_role = replica")
-        columns = "name" if mine.mode != "shared" else "tenant_id, name"
-        values = ("z",) if mine.mode != "shared" else (mine.id, "z")
+        columns = "_born, _stamp, name" + (", tenant_id" if mine.mode == "shared" else "")
+        values = (0, 0, "z", *((mine.id,) if mine.mode == "shared" else ()))
         marks = ", ".join(["%s"] * len(values))
         table = sql.Identifier(mine.schema, "desk_tag").as_string(agent)
         agent.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)
