@@ -15,10 +15,11 @@ from infra.envoy.maps import Ordered, RoutingMap
 
 ROUTES = "edge"
 # A frozen region holds requests that are on their way until somebody gives up. A read is then
-# asked elsewhere; a write may have been done, so its client gets 504 and decides.
+# asked elsewhere, and so is a write with a key, which is carried out once. Any other write may have
+# been done: its client gets 504 and decides.
 WRITE_SECONDS = 8
-READ_TRY_SECONDS = 4
-READ_SECONDS = 15
+TRY_SECONDS = 4
+REPEATED_SECONDS = 15
 BUFFERED_BYTES = 4 * 1024 * 1024
 REPLAY_HEADERS = ["x-replay-region", "x-replay-state"]
 EDGE_HEADER = "x-meridian-edge"
@@ -29,7 +30,8 @@ _NOT_BUFFERED = {
         "disabled": True,
     }
 }
-_SAFE_TO_REPEAT = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
+_READ = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
+_KEYED = {"name": "idempotency-key", "present_match": True}
 
 
 def route_table(routing: RoutingMap) -> Resource:
@@ -62,8 +64,9 @@ def _virtual_host(name: str, domains: Iterable[str], order: Ordered) -> Resource
             _replayed(),
             _unbuffered("websocket", cluster, "upgrade", "websocket"),
             _unbuffered("events", cluster, "accept", "text/event-stream"),
-            _ordinary("read", cluster, {"headers": [_SAFE_TO_REPEAT]}, again_on_503=True),
-            _ordinary("write", cluster, {}, again_on_503=False),
+            _ordinary("read", cluster, {"headers": [_READ]}, repeatable=True),
+            _ordinary("keyed", cluster, {"headers": [_KEYED]}, repeatable=True),
+            _ordinary("write", cluster, {}, repeatable=False),
         ],
     }
 
@@ -80,7 +83,7 @@ def _replayed() -> Resource:
         "route": {
             "cluster_header": "x-replay-region",
             "timeout": f"{WRITE_SECONDS}s",
-            "retry_policy": _retry(again_on_503=False, elsewhere=False),
+            "retry_policy": _retry(repeatable=False, elsewhere=False),
         },
         "request_body_buffer_limit": BUFFERED_BYTES,
     }
@@ -100,14 +103,14 @@ def _unbuffered(name: str, cluster: str, header: str, value: str) -> Resource:
     }
 
 
-def _ordinary(name: str, cluster: str, match: Resource, *, again_on_503: bool) -> Resource:
+def _ordinary(name: str, cluster: str, match: Resource, *, repeatable: bool) -> Resource:
     return {
         "name": name,
         "match": {"prefix": "/", **match},
         "route": {
             "cluster": cluster,
-            "timeout": f"{READ_SECONDS if again_on_503 else WRITE_SECONDS}s",
-            "retry_policy": _retry(again_on_503=again_on_503, elsewhere=True),
+            "timeout": f"{REPEATED_SECONDS if repeatable else WRITE_SECONDS}s",
+            "retry_policy": _retry(repeatable=repeatable, elsewhere=True),
             "internal_redirect_policy": {
                 "max_internal_redirects": 1,
                 "redirect_response_codes": [307],
@@ -119,18 +122,19 @@ def _ordinary(name: str, cluster: str, match: Resource, *, again_on_503: bool) -
     }
 
 
-def _retry(*, again_on_503: bool, elsewhere: bool) -> Resource:
-    """Repeat what certainly wasn't applied; a read also when the region can't serve it."""
+def _retry(*, repeatable: bool, elsewhere: bool) -> Resource:
+    """Repeat what certainly wasn't applied; what may be repeated also when the region can't serve
+    it, or does not answer."""
     conditions = "connect-failure,refused-stream,reset-before-request"
     policy: Resource = {
         "retry_on": conditions,
         "num_retries": 2,
         "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
     }
-    if again_on_503:
+    if repeatable:
         policy["retry_on"] = conditions + ",reset,retriable-status-codes"
         policy["retriable_status_codes"] = [503]
-        policy["per_try_timeout"] = f"{READ_TRY_SECONDS}s"
+        policy["per_try_timeout"] = f"{TRY_SECONDS}s"
     if elsewhere:
         policy["retry_priority"] = {
             "name": "envoy.retry_priorities.previous_priorities",

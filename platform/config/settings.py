@@ -49,6 +49,7 @@ TENANT_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.admin",
+    "gateway.idempotency",
     "desk",
 ]
 # `ninja` serves the API's documentation page from a region's processes instead of a CDN. An

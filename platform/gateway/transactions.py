@@ -16,6 +16,7 @@ from django.utils.decorators import sync_and_async_middleware
 
 from gateway import handoff
 from gateway.errors import FENCED_SQLSTATE, database_problem, quota_problem, sqlstate
+from gateway.idempotency.once import once, once_async
 from gateway.metrics import FENCED
 from gateway.problems import problem
 from regions.writers import Action, decide
@@ -46,7 +47,7 @@ def _synchronous(get_response: GetResponse) -> GetResponse:
         committing = False
         try:
             with transaction.atomic():
-                response = get_response(request)
+                response = once(request, get_response)
                 if response.status_code >= 400:
                     transaction.set_rollback(True)
                 else:
@@ -74,7 +75,7 @@ def _asynchronous(get_response: GetResponseAsync) -> GetResponseAsync:
         try:
             await sync_to_async(block.__enter__)()
             try:
-                response = await get_response(request)
+                response = await once_async(request, get_response)
                 if response.status_code >= 400:
                     await sync_to_async(transaction.set_rollback)(True)
             except BaseException as error:

@@ -36,7 +36,7 @@ class Region:
     name: str
     port: int
     hand_off_to: str | None = None
-    status: int = 200
+    status: int = 200  # 0: its answer to a write is lost
     ready: bool = True
     seen: list[dict[str, str]] = field(default_factory=list)
     connections: list[socket.socket] = field(default_factory=list)
@@ -56,6 +56,8 @@ class Region:
             def do_POST(self) -> None:
                 region.seen.append({key.lower(): value for key, value in self.headers.items()})
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                if not region.status:
+                    return self.connection.shutdown(socket.SHUT_RDWR)
                 if region.hand_off_to:
                     return self.answer(
                         307,
@@ -63,7 +65,7 @@ class Region:
                         location=f"http://{self.headers['host']}{self.path}",
                         **{"x-replay-region": region.hand_off_to, "x-replay-state": "1"},
                     )
-                return self.answer(200, hashlib.sha256(body).hexdigest().encode())
+                return self.answer(region.status, hashlib.sha256(body).hexdigest().encode())
 
             def answer(self, status: int, body: bytes, **headers: str) -> None:
                 self.send_response(status)
@@ -146,7 +148,7 @@ def patient() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("CONNECT_SECONDS", "CHECK_SECONDS"):
             patch.setattr(clusters, name, 300)
-        for name in ("WRITE_SECONDS", "READ_TRY_SECONDS", "READ_SECONDS"):
+        for name in ("WRITE_SECONDS", "TRY_SECONDS", "REPEATED_SECONDS"):
             patch.setattr(routes, name, 300)
         yield
 
