@@ -95,7 +95,7 @@ def test_statements_on_the_server_name_their_tenant(pair, deployment):
 
 
 def test_the_comment_can_be_switched_off(settings):
-    cell = CellContext("c", APP_ROLE, b"key")
+    cell = CellContext("c", APP_ROLE, bytes(32))
     with tenant_scope(ACME):
         assert b"/*tenant='acme'*/" in cell.prefix().text
         settings.MERIDIAN_SQL_COMMENTS = False
