@@ -16,10 +16,11 @@ from infra.envoy.maps import Ordered, RoutingMap
 ROUTES = "edge"
 # A frozen region holds requests that are on their way until somebody gives up. A read is then
 # asked elsewhere, and so is a write with a key, which is carried out once. Any other write may have
-# been done: its client gets 504 and decides.
+# been done: its client gets 504 and decides. A write waits five seconds for its peer (`remote`).
 WRITE_SECONDS = 8
-TRY_SECONDS = 4
-REPEATED_SECONDS = 15
+KEYED_SECONDS = 20
+READ_TRY_SECONDS = 4
+READ_SECONDS = 15
 BUFFERED_BYTES = 4 * 1024 * 1024
 REPLAY_HEADERS = ["x-replay-region", "x-replay-state"]
 EDGE_HEADER = "x-meridian-edge"
@@ -64,9 +65,9 @@ def _virtual_host(name: str, domains: Iterable[str], order: Ordered) -> Resource
             _replayed(),
             _unbuffered("websocket", cluster, "upgrade", "websocket"),
             _unbuffered("events", cluster, "accept", "text/event-stream"),
-            _ordinary("read", cluster, {"headers": [_READ]}, repeatable=True),
-            _ordinary("keyed", cluster, {"headers": [_KEYED]}, repeatable=True),
-            _ordinary("write", cluster, {}, repeatable=False),
+            _ordinary("read", cluster, {"headers": [_READ]}, READ_SECONDS, READ_TRY_SECONDS),
+            _ordinary("keyed", cluster, {"headers": [_KEYED]}, KEYED_SECONDS, WRITE_SECONDS),
+            _ordinary("write", cluster, {}, WRITE_SECONDS),
         ],
     }
 
@@ -83,7 +84,7 @@ def _replayed() -> Resource:
         "route": {
             "cluster_header": "x-replay-region",
             "timeout": f"{WRITE_SECONDS}s",
-            "retry_policy": _retry(repeatable=False, elsewhere=False),
+            "retry_policy": _retry(None, elsewhere=False),
         },
         "request_body_buffer_limit": BUFFERED_BYTES,
     }
@@ -103,14 +104,17 @@ def _unbuffered(name: str, cluster: str, header: str, value: str) -> Resource:
     }
 
 
-def _ordinary(name: str, cluster: str, match: Resource, *, repeatable: bool) -> Resource:
+def _ordinary(
+    name: str, cluster: str, match: Resource, seconds: float, try_seconds: float | None = None
+) -> Resource:
+    """What may be repeated says how long one try may take."""
     return {
         "name": name,
         "match": {"prefix": "/", **match},
         "route": {
             "cluster": cluster,
-            "timeout": f"{REPEATED_SECONDS if repeatable else WRITE_SECONDS}s",
-            "retry_policy": _retry(repeatable=repeatable, elsewhere=True),
+            "timeout": f"{seconds}s",
+            "retry_policy": _retry(try_seconds, elsewhere=True),
             "internal_redirect_policy": {
                 "max_internal_redirects": 1,
                 "redirect_response_codes": [307],
@@ -122,7 +126,7 @@ def _ordinary(name: str, cluster: str, match: Resource, *, repeatable: bool) -> 
     }
 
 
-def _retry(*, repeatable: bool, elsewhere: bool) -> Resource:
+def _retry(try_seconds: float | None, *, elsewhere: bool) -> Resource:
     """Repeat what certainly wasn't applied; what may be repeated also when the region can't serve
     it, or does not answer."""
     conditions = "connect-failure,refused-stream,reset-before-request"
@@ -131,10 +135,10 @@ def _retry(*, repeatable: bool, elsewhere: bool) -> Resource:
         "num_retries": 2,
         "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
     }
-    if repeatable:
+    if try_seconds is not None:
         policy["retry_on"] = conditions + ",reset,retriable-status-codes"
         policy["retriable_status_codes"] = [503]
-        policy["per_try_timeout"] = f"{TRY_SECONDS}s"
+        policy["per_try_timeout"] = f"{try_seconds}s"
     if elsewhere:
         policy["retry_priority"] = {
             "name": "envoy.retry_priorities.previous_priorities",

@@ -148,7 +148,7 @@ def patient() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("CONNECT_SECONDS", "CHECK_SECONDS"):
             patch.setattr(clusters, name, 300)
-        for name in ("WRITE_SECONDS", "TRY_SECONDS", "REPEATED_SECONDS"):
+        for name in ("WRITE_SECONDS", "KEYED_SECONDS", "READ_TRY_SECONDS", "READ_SECONDS"):
             patch.setattr(routes, name, 300)
         yield
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gateway import durability
 from infra.envoy.maps import MapFolders, RoutingMap, route
+from infra.envoy.routes import route_table
 
 REGIONS = ("eu-west", "eu-central", "us-east")
 EU = ("eu-west", "eu-central")
@@ -137,3 +139,10 @@ def test_a_broken_file_leaves_the_last_good_copy_in_force(tmp_path: Path) -> Non
     (tmp_path / "topology.json").write_text('{"version": 2, "ce')
     assert not maps.changed()
     assert maps.documents("topology") == [{"version": 1, "cells": []}]
+
+
+def test_a_write_with_a_key_that_waits_for_its_peer_is_not_cut_off_and_asked_again() -> None:
+    (console,) = route_table(decide())["virtual_hosts"]
+    keyed = next(route for route in console["routes"] if route["name"] == "keyed")["route"]
+    one_try = float(keyed["retry_policy"]["per_try_timeout"].removesuffix("s"))
+    assert durability.WAIT_SECONDS + 2 < one_try < float(keyed["timeout"].removesuffix("s"))
