@@ -9,7 +9,6 @@ is left: `RateLimit-Policy` and `RateLimit` as in draft-ietf-httpapi-ratelimit-h
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
 from functools import cache
 
 from asgiref.sync import sync_to_async
@@ -17,15 +16,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from gateway.metrics import COUNTED_ALONE, LIMITED
 from gateway.problems import problem
+from gateway.serving import GetResponse, GetResponseAsync
 from tenants.directory import TenantRecord
 from tenants.limits.admission import Gate, Outcome, Verdict
 from tenants.limits.store import store_of
 from tenants.limits.values import Limits
 from tenants.limits.warned import warnings_of
 from tenants.maps import here
-
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
-GetResponseAsync = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 def admitted(

@@ -15,7 +15,6 @@ import asyncio
 import hmac
 import json
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from asgiref.sync import sync_to_async
@@ -24,6 +23,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from gateway import handoff
 from gateway.problems import problem
+from gateway.serving import GetResponse, GetResponseAsync
 from regions.current import deployment
 from regions.writers import Action, Decision
 from tenants.context import current_tenant
@@ -38,8 +38,6 @@ ASKS = "session"  # instead of a token, where there is none yet
 PREFIX = "mc1"
 WAIT_SECONDS = 2.5  # two heartbeats and a bit
 POLL_SECONDS = 0.02
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
-GetResponseAsync = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ nobody else has confirmed it; and where there is no peer it says `local`, whatev
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 
 from asgiref.sync import sync_to_async
 from django.db import Error, connection
@@ -17,6 +16,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from gateway.metrics import DURABILITY
 from gateway.problems import problem
+from gateway.serving import GetResponse, GetResponseAsync
 from tenants.context import current_tenant
 from tenants.durable import LOCAL, REMOTE, demanded, noting
 from tenants.maps import here, region_map
@@ -25,8 +25,6 @@ HEADER = "X-Durability"
 MAYBE = "maybe"
 WAIT_SECONDS = 5.0
 POLL_SECONDS = 0.003
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
-GetResponseAsync = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 def durably(get_response: GetResponse) -> GetResponse:

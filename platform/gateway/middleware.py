@@ -7,7 +7,7 @@ ASGI alike.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -23,6 +23,7 @@ from gateway.admission import admitted, admitted_async
 from gateway.consistency import META, consistently, consistently_async
 from gateway.durability import durably, durably_async
 from gateway.problems import problem
+from gateway.serving import GetResponse, GetResponseAsync
 from gateway.streams import in_scope
 from gateway.transactions import SAFE_METHODS
 from regions.current import deployment
@@ -36,9 +37,6 @@ from tenants.directory import TenantRecord
 from tenants.limits.values import UNLIMITED
 from tenants.maps import RegionMap, here, region_map
 from tenants.work import Label, label, working_on
-
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
-GetResponseAsync = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 @sync_and_async_middleware

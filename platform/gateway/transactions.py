@@ -6,7 +6,7 @@ write that the database fenced can be handed to the new writer with its body.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -19,14 +19,13 @@ from gateway.errors import FENCED_SQLSTATE, database_problem, quota_problem, sql
 from gateway.idempotency.once import once, once_async
 from gateway.metrics import FENCED
 from gateway.problems import problem
+from gateway.serving import GetResponse, GetResponseAsync
 from regions.writers import Action, decide
 from tenants.context import current_tenant_or_none
 from tenants.errors import QuotaExceeded
 from tenants.maps import here, region_map
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
-GetResponseAsync = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 @sync_and_async_middleware

@@ -88,3 +88,11 @@ def empty_tables() -> None:
         dsn = deployment.dsn(region, LAB.database, OWNER_ROLE)
         with psycopg.connect(dsn, autocommit=True) as owner:
             owner.execute(f"TRUNCATE {desk}, auth_user, idempotency_answer CASCADE")
+
+
+def count(deployment: Deployment, table: str, region: str = HERE, cell: str = LAB.database) -> int:
+    """The rows of a table in one replica."""
+    with psycopg.connect(deployment.dsn(region, cell, OWNER_ROLE)) as owner:
+        row = owner.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
+        assert row is not None
+        return int(row[0])

@@ -16,6 +16,7 @@ from desk.models import Customer
 from gateway.idempotency import once
 from regions.deployment import ADMIN_ROLE, OWNER_ROLE, Deployment
 from tests.gateway import live
+from tests.gateway.live import count
 from tests.gateway.test_transactions import ADA, CUSTOMERS, client_of, customers_in
 
 TICKETS = "/api/desk/tickets"
@@ -27,13 +28,6 @@ def send(
 ) -> HttpResponseBase:
     headers["idempotency-key"] = key
     return client.post(url, body, content_type="application/json", headers=headers)
-
-
-def count(deployment: Deployment, table: str, region: str = live.HERE) -> int:
-    with psycopg.connect(deployment.dsn(region, live.LAB.database, OWNER_ROLE)) as owner:
-        row = owner.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def test_the_second_time_it_is_answered_as_at_first(served: None, deployment: Deployment) -> None:
@@ -167,7 +161,9 @@ def test_a_read_needs_no_key(served: None, deployment: Deployment) -> None:
     assert count(deployment, "idempotency_answer") == 0
 
 
-def test_the_next_writer_knows_the_key_of_what_it_has(served: None, deployment: Deployment) -> None:
+def test_a_key_travels_in_the_transaction_of_its_write(
+    served: None, deployment: Deployment
+) -> None:
     client = client_of("acme")
     assert send(client, TICKETS, HELLO, "k-1").status_code == 201
     dsn = deployment.dsn(live.HERE, live.LAB.database, OWNER_ROLE)

@@ -31,10 +31,7 @@ def client_of(slug: str) -> Client:
 
 
 def customers_in(deployment: Deployment, region: str, cell: str = live.LAB.database) -> int:
-    with psycopg.connect(deployment.dsn(region, cell, OWNER_ROLE)) as owner:
-        row = owner.execute("SELECT count(*) FROM desk_customer").fetchone()
-        assert row is not None
-        return int(row[0])
+    return live.count(deployment, "desk_customer", region, cell)
 
 
 def test_an_answered_write_is_committed(served: None, deployment: Deployment) -> None:

@@ -10,7 +10,6 @@ does not know its key either (docs/how-to/idempotency.md).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from django.http.request import RawPostDataException
 from django.utils import timezone
 
 from gateway.problems import problem
+from gateway.serving import GetResponse, GetResponseAsync
 
 if TYPE_CHECKING:
     from gateway.idempotency.models import Answer
@@ -36,19 +36,16 @@ CLEARED = 20
 # A longer answer is not kept: the repetition hears that it is done, and not what it was.
 MAX_BODY = 256 * 1024
 
-GetResponse = Callable[[HttpRequest], HttpResponseBase]
-GetResponseAsync = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
-
 
 def once(request: HttpRequest, get_response: GetResponse) -> HttpResponseBase:
     """`get_response(request)`, or the answer of the first request with its key."""
     if META not in request.META:
         return get_response(request)
-    known, answer = _begin(request)
-    if known is not None:
-        return known
+    begun = _begin(request)
+    if isinstance(begun, HttpResponse):
+        return begun
     response = get_response(request)
-    _keep(answer, response)
+    _keep(begun, response)
     return response
 
 
@@ -56,22 +53,22 @@ async def once_async(request: HttpRequest, get_response: GetResponseAsync) -> Ht
     """The same for an event loop."""
     if META not in request.META:
         return await get_response(request)
-    known, answer = await sync_to_async(_begin)(request)
-    if known is not None:
-        return known
+    begun = await sync_to_async(_begin)(request)
+    if isinstance(begun, HttpResponse):
+        return begun
     response = await get_response(request)
-    await sync_to_async(_keep)(answer, response)
+    await sync_to_async(_keep)(begun, response)
     return response
 
 
-def _begin(request: HttpRequest) -> tuple[HttpResponse | None, Answer | None]:
+def _begin(request: HttpRequest) -> HttpResponse | Answer:
     """What is known of the key already, else its row, taken for this request."""
     key = request.META[META]
     if not 0 < len(key) <= MAX_KEY or not key.isprintable():
         detail = f"An idempotency key has 1 to {MAX_KEY} printable characters."
-        return problem("idempotency", 400, detail), None
+        return problem("idempotency", 400, detail)
     if not apps.is_installed("gateway.idempotency"):
-        return problem("idempotency", 400, "No idempotency keys are kept here."), None
+        return problem("idempotency", 400, "No idempotency keys are kept here.")
     from gateway.idempotency.models import Answer
 
     old = Answer.objects.filter(asked_at__lt=timezone.now() - KEPT)
@@ -81,21 +78,21 @@ def _begin(request: HttpRequest) -> tuple[HttpResponse | None, Answer | None]:
     answer, new = Answer.objects.get_or_create(key=name, defaults={"request": asked})
     if new:
         old.filter(key__in=list(old.values_list("key", flat=True)[:CLEARED])).delete()
-        return None, answer
+        return answer
     if answer.request != asked:
         detail = "Its key came before, with another request or other credentials."
-        return problem("idempotency-key-reused", 422, detail), None
+        return problem("idempotency-key-reused", 422, detail)
     if answer.status is None:
         detail = "The request was carried out before. Its answer could not be kept."
-        return problem("already-done", 409, detail), None
+        return problem("already-done", 409, detail)
     response = HttpResponse(bytes(answer.body), status=answer.status, headers=answer.headers)
     response[REPLAYED] = "true"
-    return response, None
+    return response
 
 
-def _keep(answer: Answer | None, response: HttpResponseBase) -> None:
+def _keep(answer: Answer, response: HttpResponseBase) -> None:
     """What is refused is rolled back, its key with it: nothing to keep."""
-    if answer is None or response.status_code >= 400:
+    if response.status_code >= 400:
         return
     if isinstance(response, HttpResponse) and len(response.content) <= MAX_BODY:
         answer.status = response.status_code
