@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -54,6 +55,12 @@ class Fleet:
     def json(self, *arguments: str) -> Any:
         """The document of `manage.py ARGUMENTS… --json`."""
         return json.loads(self.manage(*arguments, "--json").stdout)
+
+    def killed_before(self, where: str, *arguments: str) -> bool:
+        """`manage.py ARGUMENTS…` until it is about to call a function, and whether it has got so
+        far; see `killed.py`."""
+        done = self.python("-m", "tests.fleet.killed", where, "manage.py", *arguments)
+        return done.returncode == -signal.SIGKILL
 
     def status(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self.run("status", "--json").stdout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -86,16 +85,12 @@ def test_two_policies_at_once_come_to_one_of_them(fleet: Fleet, tenant: dict[str
     assert show(fleet, tenant)["policy"] in ("active_active", "follow_the_sun")
 
 
-def killed_once_it_says(fleet: Fleet, what: str, *words: str) -> None:
-    done = fleet.python("-m", "tests.fleet.killed", what, *words)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-
-
 def test_a_change_of_policy_that_is_killed_is_finished_by_the_agents(
     fleet: Fleet, tenant: dict[str, Any]
 ) -> None:
     words = ("cell", "policy", tenant["cell"], "--to", "active_passive")
-    killed_once_it_says(fleet, "waiting for the agents", *words)  # it has just committed
+    committed = "tenants.lifecycle.set_policy:_await_in_force"
+    assert fleet.killed_before(committed, *words)
     is_whole(fleet, tenant)
     assert fleet.json(*words)["policy"] == "active_passive"
     is_whole(fleet, tenant)
@@ -159,15 +154,4 @@ def test_whatever_two_operators_want_at_once_each_cell_has_one_writer_and_both_a
         assert movable(fleet) == [], "it stands aside, and nobody has brought it anything"
     # Whatever is left half done, pressing again completes it.
     eventually(lambda: press(fleet, wishes[0]) == "")
-    as_before(fleet)
-
-
-def test_an_operation_that_is_killed_in_the_middle_is_completed_by_pressing_again(
-    fleet: Fleet, tenant: dict[str, Any]
-) -> None:
-    words = ("region", "maintenance", HOME, "--step", "1")
-    killed_once_it_says(fleet, "asks for", *words)
-    assert fleet.json(*words)["failed"] == []
-    assert movable(fleet) == []
-    is_whole(fleet, tenant)
     as_before(fleet)
