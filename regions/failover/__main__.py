@@ -14,6 +14,7 @@ from pathlib import Path
 from regions import deployment as deployments
 from regions.errors import RegionsError
 from regions.failover.agent import Agent
+from regions.failover.heap import seldom_collected
 
 BEFORE_OTHERS = -5  # where it is allowed: a lease that is lost costs more than a page that is late
 
@@ -34,6 +35,7 @@ def main() -> int:
     except RegionsError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    seldom_collected()
     asyncio.run(_until_told_to_stop(agent))
     return 0
 

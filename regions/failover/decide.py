@@ -6,12 +6,13 @@ who tries, when, and why.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from regions.timetable import Turn
-from regions.topology import CellSpec
+from regions.topology import CellSpec, WritePolicy
 
 PREFERENCE_SECONDS = 0.4  # how long each more preferred region has the first try, at least …
 PREFERENCE_TRIPS = 3.0  # … and in round trips: to look, to prepare, to propose
@@ -78,17 +79,31 @@ def rest(tries: int, took: float, chance: float) -> float:
     return chance * max(took, 0.1) * 2.0 ** min(tries, MOST_DOUBLINGS)
 
 
-def settled(
-    *, held: bool, writable: bool, vacant: bool, asked: bool, by_timetable: bool, cut_off: bool
-) -> bool:
-    """Whether `decide` can only say WAIT or HOLD, which need no act: nearly always and of nearly
-    every cell. So a thousand cells are looked at for little more than the price of one.
+def unsettled(
+    cells: Iterable[CellSpec],
+    *,
+    held: Container[str],
+    writable: Callable[[str], bool],
+    vacant: Callable[[str], bool],
+    asked: Container[str],
+    cut_off: bool,
+) -> list[CellSpec]:
+    """The cells about which `decide` may say something else than WAIT or HOLD, which need no act:
+    seldom any. So a thousand cells are looked at for little more than the price of one.
 
     `vacant`: the lease may be open; `cut_off`: no client is known to be answered in this region.
     """
-    if not held:
-        return not vacant
-    return writable and not (asked or by_timetable or cut_off)
+    by_timetable = WritePolicy.FOLLOW_THE_SUN
+    found = []
+    for spec in cells:
+        name = spec.name
+        if name not in held:
+            if not vacant(name):
+                continue
+        elif not (cut_off or name in asked or spec.policy is by_timetable) and writable(name):
+            continue
+        found.append(spec)
+    return found
 
 
 def decide(sight: Sight) -> Decision:

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from regions.errors import RegionsError
-from regions.failover.decide import Action, Decision, Sight, decide, settled
+from regions.failover.decide import Action, Decision, Sight, decide, unsettled
 from regions.failover.journal import Request
 from regions.failover.lease import Held, Leases, View
 from regions.failover.lease_map import LeaseMap
@@ -27,7 +27,7 @@ from regions.failover.rounds import Rounds
 from regions.failover.surroundings import Log, Surroundings
 from regions.failover.turns import Turns, utc_now
 from regions.failover.wishes import Wishes
-from regions.topology import CellSpec, WritePolicy
+from regions.topology import CellSpec
 
 TICK_SECONDS = 0.2
 KEEP_SECONDS = 0.05  # how often the keeper looks whether a renewal is due
@@ -97,6 +97,7 @@ class Leader:
             for lease in due:
                 self._stumbled_at[lease.cell] = self._clock()
             return
+        until = {end: server_clock(end) for end in {lease.until for lease in renewed.values()}}
         for lease in due:
             name = lease.cell
             # It may have been lost, or handed over, while the acceptors were asked.
@@ -104,7 +105,7 @@ class Leader:
                 self.held[name] = renewed[name]
                 replica = self._around.replica(name)
                 if replica and not self._promotions.under_way(renewed[name]):
-                    opened = replica.open_gate(lease.epoch, server_clock(renewed[name].until))
+                    opened = replica.open_gate(lease.epoch, until[renewed[name].until])
                     self._spawn(self._journal.attempt(name, opened))
 
     def _may_renew(self, lease: Held) -> bool:
@@ -144,17 +145,14 @@ class Leader:
         if views is not self.views or self.held.keys() != self._held_then:
             self._remember(views)
         acquire: list[CellSpec] = []
-        cut_off = self._region not in self._around.reached
-        for spec in leased:
-            if settled(
-                held=spec.name in self.held,
-                writable=self._writable(spec.name),
-                vacant=views[spec.name].open,
-                asked=spec.name in requests,
-                by_timetable=spec.policy is WritePolicy.FOLLOW_THE_SUN,
-                cut_off=cut_off,
-            ):
-                continue
+        for spec in unsettled(
+            leased,
+            held=self.held,
+            writable=self._writable,
+            vacant=lambda name: views[name].open,
+            asked=requests,
+            cut_off=self._region not in self._around.reached,
+        ):
             sight = self._sight(spec, views[spec.name], requests)
             decision = decide(sight)
             if decision.action not in (Action.WAIT, Action.HOLD):

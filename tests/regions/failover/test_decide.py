@@ -15,7 +15,7 @@ from regions.failover.decide import (
     Sight,
     decide,
     rest,
-    settled,
+    unsettled,
 )
 from regions.failover.lease import standing_aside
 from regions.timetable import Turn
@@ -188,12 +188,13 @@ def test_nobody_hands_over_to_a_region_that_is_worked_on_because_it_is_its_turn(
 def test_of_a_cell_that_is_passed_over_nothing_would_have_been_decided(sight: Sight) -> None:
     follows = sight.cell.policy is WritePolicy.FOLLOW_THE_SUN
     sight = sight if follows else replace(sight, turn=None)
-    if settled(
-        held=sight.held,
-        writable=sight.writable,
-        vacant=sight.open_for is not None,
-        asked=sight.hand_over_to is not None or sight.asked_to_take,
-        by_timetable=follows,
+    wished = sight.hand_over_to is not None or sight.asked_to_take
+    if not unsettled(
+        [sight.cell],
+        held={sight.cell.name} if sight.held else set(),
+        writable=lambda _: sight.writable,
+        vacant=lambda _: sight.open_for is not None,
+        asked={sight.cell.name} if wished else set(),
         cut_off=sight.region not in sight.reached,
     ):
         assert decide(sight).action in (Action.WAIT, Action.HOLD)
