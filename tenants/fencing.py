@@ -6,7 +6,7 @@ database can refuse it once another worker has begun the task (`fabric.require_c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -45,9 +45,13 @@ def fenced_by(claim: Claim | None) -> Iterator[None]:
         _current.reset(token)
 
 
+# Asked before each statement: the variable itself, without a function around it.
+claim_in_scope: Callable[[], Claim | None] = _current.get
+
+
 def current_claim(tenant: UUID) -> Claim | None:
     """The claim that the tenant's statements carry; not those that a task makes for another."""
-    claim = _current.get()
+    claim = claim_in_scope()
     return claim if claim is not None and claim.tenant == tenant else None
 
 

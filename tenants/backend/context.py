@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha384
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from regions.deployment import APP_ROLE
 from tenants.context import current_tenant_or_none
 from tenants.directory import TenantRecord
 from tenants.errors import NoTenantError, WrongTenantError
-from tenants.fencing import Claim, current_claim
+from tenants.fencing import Claim, claim_in_scope, current_claim
 from tenants.work import current_label, quoted
 
 # A context that leaks (a log, a core dump) is worthless after this; a transaction that runs
@@ -49,6 +49,7 @@ def sign_context(key: bytes, tenant: UUID, expiry: int) -> str:
     return f"{claim.decode()}.{b64encode(sha384(key + claim).digest()).decode()}"
 
 
+@lru_cache(maxsize=4096)
 def sql_comment(slug: str, label: bytes = b"") -> bytes:
     """`/*route='tickets/',tenant='acme'*/`: for whoever reads the server's activity or log."""
     return b"/*%btenant='%b'*/" % (label, quoted(slug).encode())
@@ -89,9 +90,10 @@ class Prefix(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _cached_context(
+def _settings_of(
     key: bytes, tenant: UUID, schema: str, statement_ms: int | None, slot: int
 ) -> Prefix:
+    """Signed once a minute for all of the tenant's connections and labels."""
     text = context_statement(key, tenant, schema, slot * RENEW_SECONDS + LIFETIME_SECONDS)
     if statement_ms is not None:
         # Within one message each statement has the time that was set before it began.
@@ -99,32 +101,24 @@ def _cached_context(
     return Prefix(text, text.count(b"\n"))
 
 
-@lru_cache(maxsize=4096)
-def _cached_prefix(
-    key: bytes,
-    tenant: UUID,
-    schema: str,
-    statement_ms: int | None,
-    slot: int,
-    slug: str,
-    label: bytes,
-    claim: Claim | None,
-) -> Prefix:
-    """Signed once for all of the tenant's labels."""
-    text, results = _cached_context(key, tenant, schema, statement_ms, slot)
-    if claim is not None:
-        text, results = text + claim.statement, results + 1
-    comment = sql_comment(slug, label) if settings.MERIDIAN_SQL_COMMENTS else b""
-    return Prefix(text + comment, results)
+class _Sent(NamedTuple):
+    """A prefix, and what it is for: it stays until any of that is another."""
+
+    tenant: TenantRecord
+    label: bytes
+    claim: Claim | None
+    slot: int
+    prefix: Prefix
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CellContext:
     """One connection's cell: who it is for, and the key that its databases trust."""
 
     cell: str
     role: str
     key: bytes
+    _latest: _Sent | None = field(default=None, init=False, repr=False, compare=False)
 
     def tenant(self) -> TenantRecord | None:
         """The tenant that the next statement is for; None only for an operator's connection."""
@@ -145,18 +139,30 @@ class CellContext:
 
     def prefix(self) -> Prefix | None:
         """What to send in front of a statement now."""
+        label, claim, slot = current_label(), claim_in_scope(), int(time.time()) // RENEW_SECONDS
+        latest = self._latest
+        # A request's statements follow one another: most find what the one before was given.
+        if (
+            latest is not None
+            and latest.tenant is current_tenant_or_none()
+            and latest.label == label
+            and latest.claim is claim
+            and latest.slot == slot
+        ):
+            return latest.prefix
         tenant = self.tenant()
         if tenant is None:
             return None
-        slot = int(time.time()) // RENEW_SECONDS
-        limit = tenant.limits.statement_ms
-        return _cached_prefix(
-            self.key,
-            tenant.id,
-            tenant.schema,
-            limit,
-            slot,
-            tenant.slug,
-            current_label(),
-            current_claim(tenant.id),
+        prefix = self._prefix(tenant, label, slot)
+        self._latest = _Sent(tenant, label, claim, slot, prefix)
+        return prefix
+
+    def _prefix(self, tenant: TenantRecord, label: bytes, slot: int) -> Prefix:
+        text, results = _settings_of(
+            self.key, tenant.id, tenant.schema, tenant.limits.statement_ms, slot
         )
+        claim = current_claim(tenant.id)
+        if claim is not None:
+            text, results = text + claim.statement, results + 1
+        comment = sql_comment(tenant.slug, label) if settings.MERIDIAN_SQL_COMMENTS else b""
+        return Prefix(text + comment, results)
