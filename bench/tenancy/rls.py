@@ -3,7 +3,7 @@
 One table that tenants share, secured by the platform's own code, a million rows of a thousand
 tenants. Ours: the application's role, the tenant's signed context in front of each statement, no
 word of the tenant in the SQL. Theirs: a role that no policy holds, and `WHERE tenant_id = …` by
-hand. Both bind on the client.
+hand; no superuser either, for whom PostgreSQL asks for no privilege. Both bind on the client.
 
 `*.unsigned` is the floor of every design whose context travels in the statement's own message: a
 plain setting, which anybody could forge, and a policy that only reads it.
@@ -20,11 +20,11 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg import ClientCursor
+from psycopg import ClientCursor, sql
 
 from bench.awake import awake
 from bench.frame import Bench
-from regions.deployment import ADMIN_ROLE, APP_ROLE, OWNER_ROLE
+from regions.deployment import APP_ROLE, OWNER_ROLE
 from tenants.backend.context import CellContext, Prefix
 from tenants.backend.cursor import TenantCursor
 from tenants.context import current_tenant, tenant_scope
@@ -36,6 +36,7 @@ UNSIGNED = ("count", "list", "get")
 PREFIX = "tenancy.rls_cost."
 KEYS = tuple(PREFIX + name for name in (*SIGNED, *(f"{name}.unsigned" for name in UNSIGNED)))
 TARGETS = {"count": 1.3, "list": 1.3, "get": 1.3, "insert": 1.3}
+PEER_ROLE = "bench_peer"
 TENANTS, ROWS = 1000, 1000
 BATCH = 40
 PAIRS = 25
@@ -69,10 +70,11 @@ def run(bench: Bench) -> None:
             dsn(bench.region.name, database, APP_ROLE), autocommit=True, cursor_factory=TenantCursor
         ) as ours,
         psycopg.connect(
-            dsn(bench.region.name, database, ADMIN_ROLE),
+            dsn(bench.region.name, database, PEER_ROLE),
             autocommit=True,
             cursor_factory=ClientCursor,
         ) as theirs,
+        bench.region.administrator(database) as admin,
         tenant_scope(tenant),
         awake(),
     ):
@@ -81,14 +83,14 @@ def run(bench: Bench) -> None:
         mine.context = CellContext(tenant.cell, APP_ROLE, key)
         for name in SIGNED:
             if name == "fulltext.leakproof" and bench.wants(PREFIX + name):
-                theirs.execute(LEAKPROOF.format(""))
-                theirs.execute("CREATE EXTENSION IF NOT EXISTS btree_gin SCHEMA pg_catalog")
-                theirs.execute("CREATE INDEX ON bench_item USING gin (tenant_id, document)")
-                theirs.execute("VACUUM ANALYZE bench_item")
+                admin.execute(LEAKPROOF.format(""))
+                admin.execute("CREATE EXTENSION IF NOT EXISTS btree_gin SCHEMA pg_catalog")
+                admin.execute("CREATE INDEX ON bench_item USING gin (tenant_id, document)")
+                admin.execute("VACUUM ANALYZE bench_item")
             measure(name)
-        theirs.execute(LEAKPROOF.format("NOT"))
+        admin.execute(LEAKPROOF.format("NOT"))
         mine.context = Unsigned(tenant.cell, APP_ROLE, key)
-        theirs.execute(UNSIGNED_POLICY)
+        admin.execute(UNSIGNED_POLICY)
         for name in UNSIGNED:
             measure(name, suffix=".unsigned")
 
@@ -155,6 +157,15 @@ def _build(bench: Bench, tenant: TenantRecord, others: list[UUID]) -> list[int]:
         )
         admin.execute("CREATE INDEX ON public.bench_item USING gin (to_tsvector('english', body))")
         admin.execute("VACUUM ANALYZE public.bench_item")
+        password = bench.region.deployment.password(PEER_ROLE)
+        admin.execute(
+            sql.SQL("CREATE ROLE {} LOGIN BYPASSRLS PASSWORD {}").format(
+                sql.Identifier(PEER_ROLE), sql.Literal(password)
+            )
+        )
+        admin.execute(f"GRANT CONNECT ON DATABASE {database} TO {PEER_ROLE}")
+        admin.execute(f"GRANT USAGE ON SCHEMA public TO {PEER_ROLE}")
+        admin.execute(f"GRANT SELECT, INSERT ON public.bench_item TO {PEER_ROLE}")
         found = admin.execute("SELECT id FROM public.bench_item WHERE tenant_id = %s", [tenant.id])
         return [key for (key,) in found]
 
