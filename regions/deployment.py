@@ -22,6 +22,7 @@ CONTROL_CELL = "control"
 CONTROL_DATABASE = "control"
 
 ETCD_PASSWORD = "MERIDIAN_ETCD_PASSWORD"  # noqa: S105 - the variable in which processes find it
+JOURNAL_DAYS = 90.0
 _PEM = ("ca", "certificate", "key")
 
 ADMIN_ROLE = "postgres"
@@ -116,6 +117,7 @@ class Deployment:
 
     `links[(a, b)]` is where region `a` reaches region `b`'s PostgreSQL: over the WAN, never
     directly. `pager`: the command that tells whoever is on call; see `failover/paging.py`.
+    `journal_days`: so long agents' events, and what they were asked for, are kept.
     """
 
     domain: str
@@ -127,6 +129,7 @@ class Deployment:
     drills: Drills | None = None
     lease_store: LeaseStore = LeaseStore()
     pager: tuple[str, ...] = ()
+    journal_days: float = JOURNAL_DAYS
 
     def region(self, name: str) -> RegionSite:
         """The named region's site. Raises UnknownRegion, naming those that exist."""
@@ -252,7 +255,14 @@ def parse(document: Mapping[str, Any], secrets: Mapping[str, Any], *, base: Path
         drills=_drills(document.get("drills"), base),
         lease_store=_lease_store(document.get("lease_store", {}), base),
         pager=tuple(document.get("pager", ())),
+        journal_days=_journal_days(document.get("journal_days", JOURNAL_DAYS)),
     )
+
+
+def _journal_days(days: float) -> float:
+    if not days >= 1:
+        raise DeploymentError(f"journal_days is 1 or more, not {days}.")
+    return float(days)
 
 
 def _lease_store(entry: Mapping[str, Any], base: Path) -> LeaseStore:

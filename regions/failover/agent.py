@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 
 import psycopg
@@ -21,6 +22,7 @@ from regions.failover.acceptors import Acceptor, PostgresAcceptor
 from regions.failover.ahead import ahead
 from regions.failover.etcd import Etcd
 from regions.failover.etcd_acceptor import EtcdAcceptor
+from regions.failover.forgetting import forget_forever
 from regions.failover.handover import hand_over
 from regions.failover.journal import Journal
 from regions.failover.leading import Leader
@@ -65,6 +67,7 @@ class Agent:
         dsn = deployment.dsn(region, CONTROL_DATABASE, AGENT_ROLE)
         self._journal = Journal(Link(f"control in {region}", dsn, timeout=1.0), region)
         self._publishing = Link(f"control in {region}", dsn, timeout=2.0)
+        self._forgetting = Link(f"control in {region}", dsn, timeout=5.0)
         self._bell = Bell(dsn)
         self._clock = Link(f"PostgreSQL in {region}", dsn, timeout=self._ttl / 4)
         webs = {site.name: site.web_url for site in deployment.regions.values()}
@@ -101,6 +104,7 @@ class Agent:
             self._reach.run(),
             self._pager.run(),
             self._bell.listen_forever(),
+            forget_forever(self._forgetting, timedelta(days=self.deployment.journal_days)),
             report_forever(self._site.map_dir, self.region, self._replicas),
         )
 

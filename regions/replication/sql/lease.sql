@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS lease.request (
 ALTER TABLE lease.request
     ADD COLUMN IF NOT EXISTS by text NOT NULL DEFAULT '',
     ADD COLUMN IF NOT EXISTS begun timestamptz;     -- since then nobody can take it back
+CREATE INDEX IF NOT EXISTS request_open ON lease.request (at) WHERE outcome IS NULL;
 CREATE TABLE IF NOT EXISTS lease.event (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -45,6 +46,7 @@ CREATE TABLE IF NOT EXISTS lease.event (
     reason text NOT NULL,
     epoch bigint
 );
+CREATE INDEX IF NOT EXISTS event_by_cell ON lease.event (cell, id);
 
 -- An acceptor that went back in time has forgotten what it promised: until somebody has looked, and
 -- it has learned that from the others, it has no vote.
