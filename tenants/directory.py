@@ -107,8 +107,22 @@ def apply_changes(directory: Directory, changes: Iterable[Change]) -> Directory:
     return replace(directory, version=version, by_host=by_host, by_slug=by_slug, by_id=by_id)
 
 
+def slugs_by_cell(directory: Directory) -> dict[str, list[str]]:
+    """The tenants of each cell, by name."""
+    found: dict[str, list[str]] = {}
+    for slug, record in sorted(directory.by_slug.items()):
+        found.setdefault(record.cell, []).append(slug)
+    return found
+
+
 class DirectoryFile(Watched[Directory]):
     """The directory of one region, as its agent publishes it: milliseconds old."""
 
     def __init__(self, map_dir: Path) -> None:
         super().__init__(map_dir, "directory", parse_directory, Directory(), apply_changes)
+
+
+def newest_directory(map_dirs: Iterable[Path]) -> Directory:
+    """As the region that has heard most knows the tenants; for who runs in no region."""
+    known = (DirectoryFile(folder).current() for folder in map_dirs)
+    return max(known, key=lambda directory: directory.version, default=Directory())

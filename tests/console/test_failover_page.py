@@ -8,6 +8,7 @@ import redis
 from django.test import Client
 
 from console.tasks import failover_region
+from console.templatetags.console import NAMED, named
 from tenants.models import Operation
 
 URL = "/console/region/eu-west/failover/"
@@ -18,6 +19,13 @@ def test_the_page_says_what_moves_before_anything_does(operator: Client) -> None
     assert "console-eu" in html
     assert "eu-central" in html
     assert "console-acme" in html
+
+
+def test_of_many_tenants_the_first_are_named_and_the_others_counted() -> None:
+    many = [f"t{number}" for number in range(NAMED + 3)]
+    assert named(many) == f"{', '.join(many[:NAMED])} and 3 more"
+    assert named(many[:2]) == "t0, t1"
+    assert named([]) == "—"
 
 
 def test_the_regions_name_has_to_be_typed(operator: Client, queue: redis.Redis) -> None:

@@ -5,7 +5,7 @@ A badge always carries an icon and a word: colour alone never tells a state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from django import template
@@ -44,6 +44,16 @@ BADGES: Mapping[str, tuple[str, str]] = {
     "erased": ("muted", "delete"),
     "unknown": ("muted", "help"),
 }
+
+
+NAMED = 20
+
+
+@register.filter
+def named(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return (", ".join(names[:NAMED]) or "—") + more
 
 
 @register.simple_tag

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from regions.errors import SwitchoverFailed
 from regions.failover.draining import carry_out, plan_evacuation, plan_failback
 from regions.failover.plan import Plan
-from regions.management.commands.region import Command
 from regions.topology import CellSpec, Lease, TenancyMode, Topology, WritePolicy
+from tenants.management.commands.region import Command
 
 REGIONS = ("eu-west", "eu-central", "us-east")
 

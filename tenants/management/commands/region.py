@@ -14,6 +14,9 @@ from regions.failover.aside import aside_now, stand_aside
 from regions.failover.plan import Plan, plan_failover, plan_switchover
 from regions.replication.status import cell_status
 from regions.topology import Topology, read_topology
+from tenants.directory import newest_directory, slugs_by_cell
+
+SHOWN = 20  # tenants that are named on a line; `--json` names all
 
 
 class Command(VerbCommand):
@@ -109,7 +112,7 @@ class Command(VerbCommand):
     def do_switchover(self, cell: str, to: str, dry_run: bool) -> dict[str, Any]:
         where, topology = world()
         if dry_run:
-            return _preview([plan_switchover(where, topology, cell, to)])
+            return _preview(where, [plan_switchover(where, topology, cell, to)])
         return operations.switchover(
             where, topology, cell, to, actor=operator(), progress=self.progress
         )
@@ -126,14 +129,14 @@ class Command(VerbCommand):
         if not dry_run:
             stand_aside(where, region, False, by=operator())
         plans = emptying.homecoming(where, topology, region, returning=True)
-        return {**_preview(plans), "aside": dry_run}
+        return {**_preview(where, plans), "aside": dry_run}
 
     def _emptied(
         self, region: str, dry_run: bool, step: int | None, *, aside: bool
     ) -> dict[str, Any]:
         where, topology = world()
         if dry_run:
-            return _preview(emptying.evacuation(where, topology, region))
+            return _without(where, emptying.evacuation(where, topology, region))
         how: dict[str, Any] = {"actor": operator(), "progress": self.progress}
         return self._outcome(emptying.empty(where, topology, region, step=step, aside=aside, **how))
 
@@ -151,7 +154,7 @@ class Command(VerbCommand):
         if dry_run:
             home = region or topology.cell(cell or "").regions[0]
             plans = emptying.homecoming(where, topology, home)
-            return _preview([plan for plan in plans if cell in (None, plan.spec.name)])
+            return _preview(where, [plan for plan in plans if cell in (None, plan.spec.name)])
         how: dict[str, Any] = {"patience": wait, "actor": operator(), "progress": self.progress}
         if region is None:
             return operations.failback(where, topology, cell or "", **how)
@@ -167,15 +170,15 @@ class Command(VerbCommand):
             self.stdout.write("Nothing to move.")
         for moved in document.get("cells", [document]):
             if "rto_seconds" not in moved:
-                self.stdout.write(
-                    f"{moved['cell']} → {moved['to'] or 'nowhere'}: {moved['reason']}"
-                )
+                self._show_planned(moved)
                 continue
             self.stdout.write(
                 f"{moved['cell']}: {moved['from'] or 'nobody'} → {moved['to']}"
                 f"  RTO {moved['rto_seconds']:.3f} s  RPO {moved['rpo_writes']} writes"
                 f"  pause {moved['pause_ms']} ms"
             )
+        if dark := document.get("tenants_dark"):
+            self.stdout.write(self.style.WARNING(f"{dark} tenants would have no writer."))
         for cell in document.get("already_elsewhere", []):
             writer = cell["writer"] or "nobody"
             self.stdout.write(f"{cell['cell']}: written by {writer} already, nothing to move")
@@ -188,6 +191,17 @@ class Command(VerbCommand):
             self.stdout.write(self.style.ERROR(f"{cell['cell']}: {cell['reason']}"))
         if left := document.get("left"):
             self.stdout.write(f"Not tried: {', '.join(left)}")
+
+    def _show_planned(self, planned: dict[str, Any]) -> None:
+        """Of who would have no writer it tells who they are."""
+        line = f"{planned['cell']} → {planned['to'] or 'nowhere'}: {planned['reason']}"
+        tenants = planned["tenants"]
+        if planned["to"] or not tenants:
+            self.stdout.write(f"{line} Tenants: {len(tenants)}.")
+            return
+        more = f", and {len(tenants) - SHOWN} more" if len(tenants) > SHOWN else ""
+        named = f"Tenants ({len(tenants)}): {', '.join(tenants[:SHOWN])}{more}."
+        self.stdout.write(self.style.WARNING(f"{line} {named}"))
 
     show_switchover = show_evacuate = show_drain = show_failback = show_failover
 
@@ -223,19 +237,34 @@ def _positive(text: str) -> int:
     return number
 
 
-def _preview(plans: list[Plan]) -> dict[str, Any]:
+def _preview(where: Deployment, plans: list[Plan]) -> dict[str, Any]:
+    """What moves, and whose it is: as the map says, which is there when no database is."""
+    slugs = slugs_by_cell(newest_directory(where.map_dirs))
     return {
         "cells": [
-            {"cell": p.spec.name, "from": p.source, "to": p.target, "reason": p.reason}
-            for p in plans
+            {
+                "cell": plan.spec.name,
+                "from": plan.source,
+                "to": plan.target,
+                "reason": plan.reason,
+                "tenants": slugs.get(plan.spec.name, []),
+            }
+            for plan in plans
         ]
     }
+
+
+def _without(where: Deployment, plans: list[Plan]) -> dict[str, Any]:
+    """The same of a region that is to be without writers: who has no other counts."""
+    document = _preview(where, plans)
+    dark = (len(cell["tenants"]) for cell in document["cells"] if cell["to"] is None)
+    return {**document, "tenants_dark": sum(dark)}
 
 
 def _with_losses(where: Deployment, plans: list[Plan]) -> dict[str, Any]:
     """A preview that says of each target until how long ago it has what the lost writer wrote:
     `local` writes since then are not there, and are merged when the region returns."""
-    document = _preview(plans)
+    document = _without(where, plans)
     for plan, shown in zip(plans, document["cells"], strict=True):
         replicas = cell_status(where, plan.spec)["replicas"] if plan.target else []
         lags = [lag for one in replicas if one["region"] == plan.target for lag in one["lag"]]
