@@ -128,7 +128,8 @@ class Side:
             self.await_row(peer, mark)
         ours = self.database == SPEC.database
         for region in (WRITER, PEER):
-            with self.connect(region) as session:
+            with psycopg.connect(self.administrators[region], autocommit=True) as session:
+                session.execute("SET session_replication_role = replica")
                 session.execute("TRUNCATE ticket")
                 if ours:
                     session.execute("TRUNCATE fabric.tombstone, fabric.conflict")

@@ -26,11 +26,11 @@ HIDDEN_COLUMNS = ("_born", "_stamp", "_fields", "_base")
 # Filled in without a call a row: what no row trigger need look at. The condition of the one that
 # does look is read anew in each statement, and so is the default in most: so they are short.
 _STAMP = sql.SQL("pg_catalog.currval('fabric.stamp')")
-# Whose stamp does not come by the setting of earlier versions.
-_OPENED = ("by sequence",)
+# Whose stamp does not come by the setting of earlier versions, and which is told of TRUNCATE.
+_OPENED = ("by sequence", "whole")
 
 _TRIGGERS = """
-CREATE OR REPLACE TRIGGER fabric_open BEFORE INSERT OR UPDATE OR DELETE ON {table}
+CREATE OR REPLACE TRIGGER fabric_open BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
     FOR EACH STATEMENT EXECUTE FUNCTION fabric.open_statement({opened});
 ALTER TABLE {table} ALTER _born SET DEFAULT {stamp}, ALTER _stamp SET DEFAULT {stamp};
 CREATE OR REPLACE TRIGGER zz_fabric_stamp_new BEFORE INSERT ON {table} FOR EACH ROW
@@ -54,6 +54,12 @@ CREATE OR REPLACE TRIGGER fabric_delete AFTER DELETE ON {table}
 """
 
 TRIGGERS = frozenset(re.findall(r"TRIGGER (\w+)", _TRIGGERS))
+
+# A statement that names a partition fires no trigger of the table that it is part of.
+_PART = """
+CREATE OR REPLACE TRIGGER fabric_part BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {part}
+    FOR EACH STATEMENT EXECUTE FUNCTION fabric.refuse_part()
+"""
 
 _COLUMNS = """
 ALTER TABLE {table}
@@ -87,8 +93,17 @@ END $interleave$
 """
 
 
-class NoPrimaryKey(RegionsError):
-    """A table without a primary key cannot be replicated."""
+# Which tables these are, and what would help.
+_OBSTACLES = {
+    "keyless": ("without a primary key", "Give them one"),
+    "heirs": ("that inherit, or are inherited from,", "Make them partitions, or each its own"),
+    "ruled": ("with rules", "Use triggers"),
+    "overtaken": ("with BEFORE triggers that fire after zz_fabric_stamp_update", "Rename those"),
+}
+
+
+class NotReplicable(RegionsError):
+    """Tables are of a kind that cannot be replicated."""
 
 
 def attach(
@@ -102,7 +117,7 @@ def attach(
     """Put every table of `schema` under the fabric, except `local_tables`; returns their names.
 
     `tenant` is the tenant that all rows belong to; with `tenant_column` each row says its own
-    (the log reads `tenant_id`). Raises NoPrimaryKey, naming the tables, before it changes any.
+    (the log reads `tenant_id`). Raises NotReplicable, naming the tables, before it changes any.
     """
     if tenant_column not in (None, "tenant_id"):
         raise ValueError(f"The log reads the tenant from tenant_id, not {tenant_column}.")
@@ -129,14 +144,15 @@ def lacking(tables: Iterable[Captured], schema: str, *, tenant: str) -> list[str
     """The statements that put `tables` of `schema` under the fabric; [] when they are.
 
     `schema` and `tenant` are only written into the statements: they may stand for others. Raises
-    NoPrimaryKey.
+    NotReplicable.
     """
     every = list(tables)
-    if keyless := [table.name for table in every if not table.key]:
-        raise NoPrimaryKey(
-            f"Tables without a primary key cannot be replicated: {', '.join(keyless)}. Give them "
-            "one, or declare them local in MERIDIAN_LOCAL_TABLES."
-        )
+    for obstacle, (which, cure) in _OBSTACLES.items():
+        if names := [table.name for table in every if obstacle in table.obstacles]:
+            raise NotReplicable(
+                f"Tables {which} cannot be replicated: {', '.join(names)}. {cure}, or declare them "
+                "local in MERIDIAN_LOCAL_TABLES."
+            )
     statements: list[sql.Composed] = []
     for table in every:
         statements += _lacking_of(table, schema, tenant)
@@ -181,6 +197,10 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
             sql.SQL("DROP TRIGGER {} ON {}").format(sql.Identifier(trigger), name)
             for trigger in sorted(table.arguments.keys() - wanted.keys())
         ]
+    found += [
+        sql.SQL(_PART).format(part=sql.Identifier(where or schema, part))
+        for where, part in table.open_parts
+    ]
     columns = tuple(sorted({*table.columns, *HIDDEN_COLUMNS}))
     known = (table.known_key, table.known_columns, table.known_rules)
     if known != (table.key, columns, ruled):
@@ -196,10 +216,11 @@ def _lacking_of(table: Captured, schema: str, tenant: str) -> list[sql.Composed]
 
 
 def forget_dropped(connection: Connection, schema: str) -> None:
-    """What the fabric knows of tables that are no longer there."""
+    """What the fabric knows of tables that are no longer there, or a part of another one now."""
     rows = connection.execute(
-        "SELECT rel FROM fabric.relation WHERE split_part(rel, '.', 1) = %s"
-        " AND to_regclass(quote_ident(%s) || '.' || quote_ident(split_part(rel, '.', 2))) IS NULL",
+        "SELECT rel FROM fabric.relation WHERE split_part(rel, '.', 1) = %s AND NOT EXISTS ("
+        "SELECT FROM pg_class WHERE NOT relispartition AND oid ="
+        " to_regclass(quote_ident(%s) || '.' || quote_ident(split_part(rel, '.', 2))))",
         (schema, schema),
     ).fetchall()
     for (rel,) in rows:

@@ -1,4 +1,5 @@
-"""Is every table of every tenant behind its policy, and every key and index the tenant's own?"""
+"""Is every table of every tenant behind its policy, every key and index the tenant's own, and every
+change of it captured?"""
 
 from __future__ import annotations
 
@@ -7,7 +8,10 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from django.conf import settings
 
+from regions.replication import capture
+from regions.replication.captured import read_captured
 from tenants.doctor.findings import Finding, Severity
 from tenants.isolation.base import missing
 from tenants.isolation.catalog import REFERENCE_TABLES, read_open_counters
@@ -63,6 +67,15 @@ def check(owner: Connection, where: str, schema: str, tenant: UUID | None) -> It
             )
     for (table,) in owner.execute(_WRITABLE, (schema, sorted(REFERENCE_TABLES))):
         yield danger(f"The application may write {schema}.{table}, which is part of the code.")
+    local = settings.MERIDIAN_LOCAL_TABLES
+    for table in read_captured(owner, schema, without=local):
+        try:
+            uncaptured = capture.lacking([table], schema, tenant=str(tenant or ""))
+        except capture.NotReplicable as error:
+            yield danger(f"In schema {schema}: {error}", "Do what it says.")
+        else:
+            if uncaptured:
+                yield danger(f"Changes of {schema}.{table.name} are not all captured.")
     for counter in read_open_counters(owner, schema):
         yield Finding(
             NAME,

@@ -41,7 +41,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`policies`: by name, what each admits."""
+    """`policies`: by name, what each admits. `part`: it is a partition of another one."""
 
     schema: str
     name: str
@@ -49,6 +49,7 @@ class Table:
     constraints: tuple[Constraint, ...]
     indexes: tuple[Index, ...]
     forced: bool
+    part: bool
     policies: Mapping[str, str]
 
 
@@ -56,7 +57,7 @@ _TABLES = """
 SELECT c.oid, c.relname,
        (SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute a
          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-       c.relrowsecurity AND c.relforcerowsecurity,
+       c.relrowsecurity AND c.relforcerowsecurity, c.relispartition,
        COALESCE((SELECT array_agg(ARRAY[p.polname::text,
                                         COALESCE(pg_get_expr(p.polqual, c.oid), '')])
                    FROM pg_policy p WHERE p.polrelid = c.oid), '{}')
@@ -133,9 +134,10 @@ def read_tables(
                 constraints=tuple(constraints.get(name, ())),
                 indexes=tuple(indexes.get(name, ())),
                 forced=forced,
+                part=part,
                 policies=dict(policies),
             )
-            for _, name, columns, forced, policies in found
+            for _, name, columns, forced, part, policies in found
             if name not in without
         ]
 

@@ -38,8 +38,9 @@ def qualified(table: Table) -> str:
 
 
 def share_tables(tables: Iterable[Table]) -> list[str]:
-    """The statements, in order, that make all of `tables` shareable; [] when they are."""
-    every = list(tables)
+    """The statements, in order, that make all of `tables` shareable; [] when they are. Partitions
+    get what the table gets that they are part of."""
+    every = [table for table in tables if not table.part]
     shared = {table.name for table in every}
     columns, drops, keys, indexes, references = [], [], [], [], []
     for table in every:

@@ -85,9 +85,9 @@ def empty_tables() -> None:
     deployment: Deployment = settings.MERIDIAN_DEPLOYMENT
     desk = "desk_ticket_tags, desk_comment, desk_ticket, desk_tag, desk_customer"
     for region in LAB.regions:
-        dsn = deployment.dsn(region, LAB.database, OWNER_ROLE)
-        with psycopg.connect(dsn, autocommit=True) as owner:
-            owner.execute(f"TRUNCATE {desk}, auth_user, idempotency_answer CASCADE")
+        with cells.administrator(deployment, region, LAB.database) as admin:
+            admin.execute("SET session_replication_role = replica")
+            admin.execute(f"TRUNCATE {desk}, auth_user, idempotency_answer CASCADE".encode())
 
 
 def count(deployment: Deployment, table: str, region: str = HERE, cell: str = LAB.database) -> int:

@@ -142,7 +142,11 @@ BEGIN
           FROM fabric.gate g
         RETURNING setval('fabric.stamp', stamp), setval('fabric.epoch', epoch) INTO mine, under;
     END IF;
-    IF TG_OP = 'UPDATE' OR TG_NARGS = 0 THEN
+    IF TG_OP IN ('UPDATE', 'TRUNCATE') OR TG_NARGS = 0 THEN
+        IF TG_OP = 'TRUNCATE' THEN
+            RAISE EXCEPTION 'TRUNCATE of %, which is replicated: peers would keep its rows',
+                TG_TABLE_NAME USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE.';
+        END IF;
         told := set_config('fabric.stamp', mine::text, true);
         told := set_config('fabric.unclear', CASE
             WHEN current_setting('DateStyle') LIKE 'ISO%'
@@ -405,6 +409,15 @@ CREATE OR REPLACE FUNCTION fabric.refuse_key_change() RETURNS trigger LANGUAGE p
 BEGIN
     RAISE EXCEPTION 'the primary key of a replicated row cannot be changed'
         USING ERRCODE = 'feature_not_supported', HINT = 'Insert a new row and delete the old one.';
+END $$;
+
+-- A statement that names a partition fires none of the triggers of what it is part of. What names the
+-- whole does not fire this.
+CREATE OR REPLACE FUNCTION fabric.refuse_part() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is a part of a replicated table: peers would not hear of what is written to it',
+        TG_TABLE_NAME USING ERRCODE = 'feature_not_supported',
+        HINT = 'Name the whole table in the statement.';
 END $$;
 
 -- Durability `remote`: has a peer got this transaction?

@@ -102,6 +102,8 @@ class Mesh:
     def start_anew(self) -> None:
         """No rows, and nothing that is remembered of any."""
         self.settle()
-        for writer in self.writers.values():
-            ((tables,),) = writer.execute("SELECT string_agg(rel, ', ') FROM fabric.relation")
-            writer.execute(f"TRUNCATE {tables}, {', '.join(REMEMBERED)}")
+        for region in self.spec.regions:
+            with self.administrator(region) as session:
+                session.execute("SET session_replication_role = replica")
+                ((tables,),) = session.execute("SELECT string_agg(rel, ', ') FROM fabric.relation")
+                session.execute(f"TRUNCATE {tables}, {', '.join(REMEMBERED)}".encode())

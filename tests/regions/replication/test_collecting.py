@@ -87,10 +87,7 @@ def carry_out(mesh: Mesh, key: int, what: str, where: Any) -> None:
 @pytest.fixture(scope="module")
 def long_mesh(mesh_session: Mesh) -> Iterator[Mesh]:
     yield mesh_session
-    mesh_session.write(EU, "DELETE FROM note")
-    mesh_session.settle()
-    for writer in mesh_session.writers.values():
-        writer.execute("TRUNCATE note, fabric.conflict, fabric.tombstone")
+    mesh_session.start_anew()
 
 
 @settings(max_examples=6)

@@ -149,6 +149,16 @@ HARMS = {
         "UPDATE fabric.member SET log_budget = DEFAULT",
         "room", Severity.WARNING, "keeps no more than 2048 MB",
     ),
+    "a table that is not captured": (
+        'DROP TRIGGER fabric_delete ON "{schema}".desk_ticket',
+        "SECURE",
+        "tables", Severity.DANGER, "desk_ticket are not all captured",
+    ),
+    "a table that inherits": (
+        'CREATE TABLE "{schema}".heir (PRIMARY KEY (id)) INHERITS ("{schema}".desk_tag)',
+        'DROP TABLE "{schema}".heir',
+        "tables", Severity.DANGER, "cannot be replicated: heir",
+    ),
     "a trigger that is off in one replica": (
         'ALTER TABLE "{schema}".desk_ticket DISABLE TRIGGER fabric_insert',
         'ALTER TABLE "{schema}".desk_ticket ENABLE TRIGGER fabric_insert',
