@@ -41,6 +41,18 @@ class Concern:
 _GOES = re.compile(
     r"\b(DROP|RENAME|TRUNCATE|SET\s+NOT\s+NULL|ALTER\s+COLUMN\s+\S+\s+(SET\s+DATA\s+)?TYPE)\b", re.I
 )
+_OWN_VALUES = (
+    "every region would compute a value of its own for the rows that are there. Add it with "
+    "null=True, fill it with RunPython, and give it the default then."
+)
+# Of a column that is added: what gives rows that are there a value which is not the text's own.
+_COMPUTED = re.compile(
+    r"^\s*ALTER\s+TABLE\b[\s\S]*?\bADD\b[^,;]*?(\b(BIG|SMALL)?SERIAL\d?\b|\bAS\s+IDENTITY\b"
+    r"|\bDEFAULT\b((?!\b(CHECK|REFERENCES|CONSTRAINT|UNIQUE|PRIMARY|GENERATED)\b)[^,;])*?"
+    r"(\w\(|\bCURRENT_|\bLOCALTIME))",
+    re.I,
+)
+_NO_CALL = re.compile(r"'(?:[^']|'')*'|\(\s*\d[\d\s,]*\)")  # literals, and what a type is given
 
 
 def concerns_of(parts: Sequence[Part], *, regions: int) -> list[Concern]:
@@ -100,6 +112,8 @@ def _look(bound: Bound, operation: Any, regions: int) -> Iterator[tuple[Level, s
         yield Level.NOTE, f"{said}; AddIndexConcurrently doesn't"
     elif isinstance(operation, operations.RunSQL):
         for statement in sql_statements(operation):
+            if regions > 1 and _COMPUTED.search(_NO_CALL.sub("", statement)):
+                yield Level.REFUSE, f"SQL by which {_OWN_VALUES}"
             if found := _GOES.search(statement):
                 yield Level.CONTRACT, f"SQL with {' '.join(found.group(0).upper().split()[:3])}"
 
@@ -128,9 +142,7 @@ def _look_at_new_field(operation: operations.AddField, regions: int) -> Iterator
     if given is not NOT_PROVIDED and not constant and regions > 1:
         yield (
             Level.REFUSE,
-            f"{operation.model_name}.{operation.name}: every region would compute a value of its "
-            "own for the rows that are there. Add it with null=True, fill it with RunPython, and "
-            "give it the default then.",
+            f"{operation.model_name}.{operation.name}: {_OWN_VALUES}",
         )
 
 
