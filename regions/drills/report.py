@@ -120,7 +120,9 @@ def judge(plan: Plan, seen: Seen, objectives: Objectives) -> Verdict:
             checks.append(Check("the writer stays", plan.stage.writer, who, stayed))
             checks.append(_in_time(times.rto, objectives))
         case Expect.DARK:
-            late = [ack for ack in while_broken if ack.at > seen.broken + objectives.rto_seconds]
+            # It is still written until the last of what is to be broken is.
+            broken = max([seen.broken, *(at for at, _ in seen.done if at < seen.healing)])
+            late = [ack for ack in while_broken if ack.at > broken + objectives.rto_seconds]
             checks.append(
                 Check("nobody writes", "no acknowledgement", f"{len(late)} of them", not late)
             )

@@ -63,6 +63,15 @@ def test_what_does_not_is_named(name: str, seen: Seen, check: str) -> None:
     assert any(one.startswith(check) for one in failed(name, seen))
 
 
+def test_a_cell_has_its_time_to_go_dark_from_when_everything_is_broken() -> None:
+    """A tool that breaks many links needs a while, and the writer has a majority until the last."""
+    cuts = [(10.4, "a link is cut"), (14.0, "the last link is cut"), (20.0, "it is being healed")]
+    slow = replace(DARK, done=cuts, acks=[*acks(WEST, 9.0, 17.0), *acks(WEST, 22.0, 29.0)])
+    assert failed("lose-quorum", slow) == []
+    late = replace(slow, acks=[*acks(WEST, 9.0, 19.6), *acks(WEST, 22.0, 29.0)])
+    assert failed("lose-quorum", late) == ["nobody writes"]
+
+
 def test_a_slower_move_than_the_objective_fails() -> None:
     assert failed("kill-region", MOVED, Objectives(3.0)) == ["in time"]
 
