@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from regions.current import deployment
+from regions.failover.reporting import HEARD, parse_heard
 from regions.mapfile import Watched
 from regions.topology import CellSpec, Lease, Topology, parse_leases, parse_topology
 from tenants.directory import Directory, DirectoryFile, TenantRecord
@@ -34,6 +35,8 @@ class RegionMap:
         )
         none: Mapping[str, Lease] = {}
         self._leases = Watched(folder, "leases", parse_leases, none)
+        nothing: Mapping[str, float] = {}
+        self._heard = Watched(folder, HEARD, parse_heard, nothing)
 
     def directory(self) -> Directory:
         return self.directories.current()
@@ -53,6 +56,11 @@ class RegionMap:
 
     def lease(self, cell: str) -> Lease | None:
         return self._leases.current().get(cell)
+
+    def heard_until(self, cell: str) -> float | None:
+        """Until when, in seconds since 1970, all that the cell's other regions wrote is here, as
+        the agent has said last; None: it has not."""
+        return self._heard.current().get(cell)
 
     @property
     def loaded(self) -> bool:

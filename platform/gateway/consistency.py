@@ -6,7 +6,9 @@ region that has not got as far waits for WAIT_SECONDS, then has the edge ask one
 cell's writer, else the region that gave the token), or says so (503): never an older answer in
 silence. Of a leased cell nobody has more than its writer: that one answers, and names in
 `X-Consistency-Missing` the region whose writes may be missing because it was lost. `X-Staleness`:
-seconds since this region was last known to have everything. Without the header nothing is done.
+the age of the newest that is here of whichever other region least is here of. Where nobody asked,
+every answer of a region that is not the writer has it, as the agent has said last: never less than
+it is, by the clocks of those who wrote, and at no query.
 """
 
 from __future__ import annotations
@@ -170,10 +172,21 @@ def position() -> tuple[Token, float] | None:
     return Token(cell, here(), json.loads(beats)), 0.0 if _writer(cell) == here() else stale
 
 
+def with_age(response: HttpResponseBase, cell: str) -> HttpResponseBase:
+    """What the database has said already is newer."""
+    if response.status_code == 307 or STALENESS in response.headers or _writer(cell) == here():
+        return response
+    until = region_map().heard_until(cell)
+    if until is not None:
+        response.headers[STALENESS] = f"{max(0.0, time.time() - until):.3f}"
+    return response
+
+
 def _writer(cell: str) -> str | None:
     """The one region that writes it, as far as this one knows."""
     known = region_map()
-    lease = known.lease(cell) if known.topology().cell(cell).policy.leased else None
+    spec = known.cell(cell)
+    lease = known.lease(cell) if spec is not None and spec.policy.leased else None
     return lease.writer if lease else None
 
 

@@ -20,7 +20,7 @@ from django.utils.decorators import sync_and_async_middleware
 
 from gateway import handoff
 from gateway.admission import admitted, admitted_async
-from gateway.consistency import META, consistently, consistently_async
+from gateway.consistency import META, consistently, consistently_async, with_age
 from gateway.durability import durably, durably_async
 from gateway.problems import problem
 from gateway.serving import GetResponse, GetResponseAsync
@@ -59,8 +59,10 @@ def _synchronous(get_response: GetResponse) -> GetResponse:
             serve = consistently(serve)
         with tenant_scope(tenant), working_on(_route_of(request)):
             if tenant.limits is UNLIMITED:
-                return in_scope(tenant, serve(request))
-            return in_scope(tenant, admitted(request, tenant, serve))
+                response = serve(request)
+            else:
+                response = admitted(request, tenant, serve)
+            return in_scope(tenant, with_age(response, tenant.cell))
 
     return middleware
 
@@ -77,8 +79,10 @@ def _asynchronous(get_response: GetResponseAsync) -> GetResponseAsync:
             serve = consistently_async(serve)
         with tenant_scope(tenant), working_on(_route_of(request)):
             if tenant.limits is UNLIMITED:
-                return in_scope(tenant, await serve(request))
-            return in_scope(tenant, await admitted_async(request, tenant, serve))
+                response = await serve(request)
+            else:
+                response = await admitted_async(request, tenant, serve)
+            return in_scope(tenant, with_age(response, tenant.cell))
 
     return middleware
 

@@ -433,14 +433,17 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Sessions: where this replica is in every origin's log, by node: the newest number that its own log
--- has used, the newest heartbeat that it has applied of the others; and for how many seconds it may
--- have missed something.
+-- has used, the newest heartbeat that it has applied of the others; and how old, by the clock of who
+-- wrote it, the newest is that is applied of whichever origin it has least of.
 CREATE OR REPLACE FUNCTION fabric.position(OUT beats jsonb, OUT stale float8)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT jsonb_build_object(m.node, CASE WHEN s.is_called THEN s.last_value ELSE 0 END)
                || coalesce((SELECT jsonb_object_agg(origin, heartbeat) FROM fabric.watermark), '{}'),
-           coalesce((SELECT extract(epoch FROM clock_timestamp() - min(coalesce(at, '-infinity')))
-                       FROM fabric.watermark), 0)
+           coalesce((SELECT CASE WHEN min(stamp) > 0 THEN
+                                greatest(0, extract(epoch FROM clock_timestamp())
+                                            - ((min(stamp) >> 8) / 1000000.0 + 1577836800))
+                                 ELSE 'Infinity' END
+                       FROM fabric.watermark HAVING count(*) > 0), 0)
       FROM fabric.member m, fabric.change_seq s
 $$;
 
