@@ -65,6 +65,22 @@ def plan_evacuation(
     return plans
 
 
+def plan_nowhere(topology: Topology, region: str, reachable: Reachable) -> list[Plan]:
+    """Every cell that all its regions write of which `region` is the last: it has no lease that
+    could move, and is dark while the region is shut down or lost."""
+    there = cache(reachable)
+    alone = []
+    for _, spec in sorted(topology.cells.items()):
+        others = [other for other in spec.regions if other != region]
+        if spec.policy.leased or region not in spec.regions or any(map(there, others)):
+            continue
+        reason = f"B06: it goes dark with {region}: " + (
+            f"{', '.join(others)} do not answer." if others else "no other region is lawful."
+        )
+        alone.append(Plan(spec, region, None, reason))
+    return alone
+
+
 def plan_failback(
     topology: Topology, leases: Mapping[str, Lease], region: str, reachable: Reachable
 ) -> list[Plan]:

@@ -26,6 +26,10 @@ CELLS = [
     CellSpec("alone", TenancyMode.SHARED, WritePolicy.ACTIVE_PASSIVE, (WEST,)),
     CellSpec("both", TenancyMode.SHARED, WritePolicy.ACTIVE_PASSIVE, (WEST, CENTRAL)),
 ]
+EVERYWHERE = [
+    CellSpec("every", TenancyMode.SHARED, WritePolicy.ACTIVE_ACTIVE, (WEST, CENTRAL)),
+    CellSpec("last", TenancyMode.SHARED, WritePolicy.ACTIVE_ACTIVE, (WEST,)),
+]
 ALONE = [f"tenant-{number:02}" for number in range(SHOWN + 5)]
 EMPTIED = [("failover", WEST), ("evacuate", WEST), ("drain", WEST), ("maintenance", WEST)]
 
@@ -34,14 +38,14 @@ EMPTIED = [("failover", WEST), ("evacuate", WEST), ("drain", WEST), ("maintenanc
 def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     """Three regions that nobody has started, as far as their map folders say. eu-west writes."""
     found = parse(deployment_document(make_plan(tmp_path)), SECRETS, base=tmp_path)
-    topology = Topology(cells={spec.name: spec for spec in CELLS})
+    topology = Topology(cells={spec.name: spec for spec in (*CELLS, *EVERYWHERE)})
     monkeypatch.setattr(region, "world", lambda: (found, topology))
-    for module in (planning, emptying):
+    for module in (planning, emptying, region):
         monkeypatch.setattr(module, "answers", lambda _, name: name != "us-east")
     folder, behind = found.region(CENTRAL).map_dir, found.region(WEST).map_dir
     held = {spec.name: {"writer": WEST, "epoch": 1} for spec in CELLS}
     publish_document(folder / "leases.json", {"region": CENTRAL, "cells": held})
-    tenants = [*((slug, "alone") for slug in ALONE), ("ann", "both")]
+    tenants = [*((slug, "alone") for slug in ALONE), ("ann", "both"), ("zoe", "last")]
     publish_document(folder / "directory.json", directory(2, tenants))
     publish_document(behind / "directory.json", directory(1, [("gone", "both")]))
     return found
@@ -67,8 +71,12 @@ def told(*words: str) -> str:
 def test_a_document_names_all_who_would_go_dark_and_all_who_move(words: tuple[str, ...]) -> None:
     document = json.loads(told(*words, "--json"))
     found = {cell["cell"]: (cell["to"], cell["tenants"]) for cell in document["cells"]}
-    assert found == {"alone": (None, ALONE), "both": (CENTRAL, ["ann"])}
-    assert document["tenants_dark"] == len(ALONE)
+    assert found == {
+        "alone": (None, ALONE),
+        "both": (CENTRAL, ["ann"]),
+        "last": (None, ["zoe"]),
+    }
+    assert document["tenants_dark"] == len(ALONE) + 1
 
 
 @pytest.mark.parametrize("words", EMPTIED)
@@ -77,7 +85,8 @@ def test_people_are_told_how_many_go_dark_and_who_the_first_of_them_are(
 ) -> None:
     text = told(*words)
     assert f"Tenants ({len(ALONE)}): {', '.join(ALONE[:SHOWN])}, and 5 more." in text
-    assert f"{len(ALONE)} tenants would have no writer." in text
+    assert f"{len(ALONE) + 1} tenants would have no writer." in text
+    assert "last → nowhere: B06: it goes dark with eu-west: no other region is lawful." in text
     assert "ann" not in text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from regions.cli import VerbCommand
@@ -11,7 +12,8 @@ from regions.current import deployment
 from regions.deployment import Deployment
 from regions.failover import emptying, operations
 from regions.failover.aside import aside_now, stand_aside
-from regions.failover.plan import Plan, plan_failover, plan_switchover
+from regions.failover.draining import plan_nowhere
+from regions.failover.plan import Plan, answers, plan_failover, plan_switchover
 from regions.replication.status import cell_status
 from regions.topology import Topology, read_topology
 from tenants.directory import newest_directory, slugs_by_cell
@@ -104,7 +106,8 @@ class Command(VerbCommand):
     def do_failover(self, region: str, to: str | None, dry_run: bool) -> dict[str, Any]:
         where, topology = world()
         if dry_run:
-            return _with_losses(where, plan_failover(where, topology, region, to=to))
+            plans = plan_failover(where, topology, region, to=to)
+            return _with_losses(where, [*plans, *_nowhere(where, topology, region)])
         return operations.failover(
             where, topology, region, to=to, actor=operator(), progress=self.progress
         )
@@ -136,7 +139,8 @@ class Command(VerbCommand):
     ) -> dict[str, Any]:
         where, topology = world()
         if dry_run:
-            return _without(where, emptying.evacuation(where, topology, region))
+            plans = emptying.evacuation(where, topology, region)
+            return _without(where, [*plans, *_nowhere(where, topology, region)])
         how: dict[str, Any] = {"actor": operator(), "progress": self.progress}
         return self._outcome(emptying.empty(where, topology, region, step=step, aside=aside, **how))
 
@@ -252,6 +256,10 @@ def _preview(where: Deployment, plans: list[Plan]) -> dict[str, Any]:
             for plan in plans
         ]
     }
+
+
+def _nowhere(where: Deployment, topology: Topology, region: str) -> list[Plan]:
+    return plan_nowhere(topology, region, partial(answers, where))
 
 
 def _without(where: Deployment, plans: list[Plan]) -> dict[str, Any]:
