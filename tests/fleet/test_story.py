@@ -11,6 +11,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests.fleet import on_call
 from tests.fleet.conftest import Fleet
 
 TICKETS = "/api/desk/tickets"
@@ -24,11 +25,13 @@ TENANTS = {
 
 @pytest.fixture(scope="module")
 def tenants(fleet: Fleet) -> dict[str, dict[str, Any]]:
-    """Four tenants, onboarded in all three modes; their writers are at home."""
+    """Four tenants, onboarded in all three modes; their writers are at home. Whoever is on call
+    hears of eu-central's agent."""
     onboarded = {
         slug: fleet.json("tenant", "create", slug, "--mode", mode, "--residency", residency)
         for slug, (mode, residency) in TENANTS.items()
     }
+    on_call.listen(fleet, "eu-central")
     for cell in ("control", "eu-shared", "eu-schema"):
         fleet.manage("region", "failback", cell)
     return onboarded
@@ -260,6 +263,7 @@ def test_a_frozen_region_loses_its_writers_and_cannot_write_when_it_thaws(
 def test_with_every_lawful_region_gone_the_tenant_is_dark_and_nobody_else_writes(
     fleet: Fleet, tenants: dict[str, Any]
 ) -> None:
+    dark = tenants["initech"]["cell"]
     fleet.run("break", "region", "us-east", "--how", "kill")
     try:
         refused = fleet.manage("region", "failover", "us-east", "--json", check=False)
@@ -268,9 +272,15 @@ def test_with_every_lawful_region_gone_the_tenant_is_dark_and_nobody_else_writes
         answer = post(fleet, tenants["initech"], "nowhere")
         assert answer.status_code == 503
         assert post(fleet, tenants["acme"], "the others go on").status_code == 201
+        (down,) = eventually(lambda: on_call.told(fleet, dark, "eu-central"))
+        assert down["state"] == "down"
+        assert down["reason"].startswith(f"Nobody writes {dark}: us-east answers no client.")
     finally:
         fleet.run("heal", "all")
     eventually(lambda: post(fleet, tenants["initech"], "again").status_code == 201)
+    eventually(lambda: on_call.told(fleet, dark, "eu-central")[-1]["state"] == "up")
+    pages = on_call.told(fleet, dark, "eu-central")
+    assert [page["key"] for page in pages] == [down["key"]] * 2, "each once"
 
 
 def test_regions_that_cannot_hear_each_other_catch_up(
