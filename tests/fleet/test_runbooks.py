@@ -1,7 +1,7 @@
 """The runbooks are true: their commands are read out of them and run, as an operator would.
 
 A block marked `sh` is run as it stands. One with a second word (`when-it-is-lost`) changes more
-than one cell: it is planned only, and other tests of this folder do it.
+than one cell: it is planned only, and `test_killed.py` and `test_drill.py` do it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 from tests.fleet.conftest import Fleet
+from tests.fleet.test_drill import PLAYED
+from tests.fleet.test_killed import AWAY, HOME
+from tests.fleet.test_killed import OPERATIONS as KILLED
 
 FOLDER = Path(__file__).parents[2] / "docs" / "runbooks"
 OPERATIONS = (
@@ -66,3 +69,18 @@ def test_what_a_runbook_says_can_be_done(
 
 def test_every_runbook_is_run() -> None:
     assert {path.stem for path in FOLDER.glob("*.md")} - {"README"} == set(OPERATIONS)
+
+
+def test_what_is_only_planned_here_is_done_by_other_tests() -> None:
+    there = {"$CELL": "{cell}", "$HOME": HOME, "$OTHER": AWAY}
+    planned = {
+        tuple(there.get(word, word) for word in words)
+        for name in OPERATIONS
+        for here, (_, *words) in commands(name)
+        if not here
+    }
+    done = {("region", *command) for *_, command in KILLED}
+    done |= {("drill", "run", scenario, "--cell", "{cell}") for scenario in PLAYED}
+    done |= {("drill", "report")}
+    assert planned
+    assert planned <= done
