@@ -71,7 +71,7 @@ def plan_drill(wish: Wish) -> tuple[Plan, Topology]:
         slugs.setdefault(cell, []).append(slug)
     planned = plan(
         find(wish.scenario),
-        stage_of(topology, leases, laws, wish.cell),
+        stage_of(topology, leases, laws, wish.cell, etcd=bool(where.lease_store.etcd)),
         topology,
         leases,
         up=[name for name in where.regions if answers(where, name)],

@@ -81,6 +81,9 @@ def break_(options: Namespace, console: Console, progress: Progress) -> Document
         case "process":
             faults.break_process(plan, options.process, options.how)
             done = f"{options.process} was {'killed' if options.how == 'kill' else 'frozen'}"
+        case "store":
+            faults.break_store(plan)
+            done = "No agent reaches etcd"
         case _:
             condition = _condition(options)
             faults.break_link(plan, options.a, options.b, condition, one_way=options.one_way)
@@ -103,8 +106,10 @@ def heal(options: Namespace, console: Console, progress: Progress) -> Document:
             faults.heal_process(plan, process)
         case ["link", a, b]:
             faults.heal_link(plan, a, b)
+        case ["store"]:
+            faults.heal_store(plan)
         case _:
-            raise UnknownTarget("heal what? all, region R, process P, or link A B.")
+            raise UnknownTarget("heal what? all, region R, process P, link A B, or store.")
     return {"done": "healed"}
 
 

@@ -72,6 +72,7 @@ def _break(verbs: Subparsers) -> None:
     link.add_argument("--jitter", type=float, default=0.0, metavar="MS")
     link.add_argument("--bandwidth", type=float, default=0.0, metavar="KB/S")
     link.add_argument("--one-way", action="store_true", help="only what flows from A to B")
+    _common(targets.add_parser("store", help="the way of all agents to etcd, that grants leases"))
 
 
 def _heal(verbs: Subparsers) -> None:
@@ -80,5 +81,5 @@ def _heal(verbs: Subparsers) -> None:
         "what",
         nargs="*",
         metavar="WHAT",
-        help="all (default) | region R | process P | link A B",
+        help="all (default) | region R | process P | link A B | store",
     )

@@ -12,7 +12,7 @@ from infra.fleet.progress import Say
 from infra.fleet.start import wait_for_postgres, wait_until
 from infra.fleet.status import region_status
 from infra.wan import conditions
-from infra.wan.conditions import HEALTHY, Condition, Link
+from infra.wan.conditions import AGENTS, HEALTHY, Condition, Link, LinkState
 from regions.deployment import load
 
 FOLLOW_SECONDS = 60.0
@@ -57,6 +57,16 @@ def break_link(plan: Plan, a: str, b: str, condition: Condition, *, one_way: boo
 def heal_link(plan: Plan, a: str, b: str) -> None:
     """Both directions as they were."""
     _change(plan, _ways(plan, a, b, one_way=False), lambda _: HEALTHY)
+
+
+def break_store(plan: Plan) -> None:
+    """No agent reaches any member of etcd: one that is reached would answer for the majority."""
+    _change(plan, _ways_to_store(plan), lambda _: Condition(LinkState.CUT))
+
+
+def heal_store(plan: Plan) -> None:
+    """Every member is reached as before."""
+    _change(plan, _ways_to_store(plan), lambda _: HEALTHY)
 
 
 def heal_region(plan: Plan, region: str, say: Say) -> None:
@@ -117,6 +127,14 @@ def _ways(plan: Plan, a: str, b: str, *, one_way: bool) -> list[Link]:
     if source == target:
         raise UnknownTarget(f"A link joins two regions; {source} has none to itself.")
     return [(source, target)] if one_way else [(source, target), (target, source)]
+
+
+def _ways_to_store(plan: Plan) -> list[Link]:
+    if not plan.etcd:
+        raise UnknownTarget("The regions' PostgreSQL grant the leases: cut links between regions.")
+    if len(plan.store_links) < len(plan.etcd):
+        raise UnknownTarget("The way to etcd's members with TLS is not the fleet's: stop them.")
+    return [(AGENTS, link.name) for link in plan.store_links]
 
 
 def _change(plan: Plan, ways: list[Link], new: Callable[[Link], Condition]) -> None:

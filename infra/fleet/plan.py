@@ -6,6 +6,7 @@ region's node number, so that the plan of three regions is a part of the plan of
     base            edge            base + 10·node + 0   web
     base + 1        edge's admin    base + 10·node + 1   PostgreSQL
                                     base + 10·node + 2   Valkey
+    base + 2 + n    n-th member of etcd
     base + 100 + 10·a + b           link from node a to node b
 """
 
@@ -15,12 +16,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from infra.errors import PlanError, UnknownTarget
 
 HOST = "127.0.0.1"
 DEFAULT_PORT_BASE = 7100
 PORT_SPAN = 200
+MOST_MEMBERS = 8  # of etcd
 LEASE_TTL_SECONDS = 3.0
 
 _PLACES = (
@@ -58,6 +61,16 @@ class LinkPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreLink:
+    """The port at which agents reach a member of etcd, `name`, that answers at host and `at`."""
+
+    name: str
+    port: int
+    host: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A whole fleet. `state` is its folder, `data` holds the PostgreSQL clusters.
 
@@ -87,6 +100,16 @@ class Plan:
     @property
     def envoy(self) -> Path:
         return self.state / "envoy"
+
+    @property
+    def store_links(self) -> tuple[StoreLink, ...]:
+        """To etcd's members, but for those with TLS: their certificates are for their own names."""
+        urls = [urlsplit(url) for url in self.etcd]
+        return tuple(
+            StoreLink(url.netloc, self.port_base + 2 + number, url.hostname or HOST, url.port or 80)
+            for number, url in enumerate(urls)
+            if url.scheme == "http"
+        )
 
     def region(self, name: str) -> RegionPlan:
         """The named region. Raises UnknownTarget, naming those that exist."""
@@ -123,6 +146,8 @@ class Plan:
             yield region.valkey_port, f"{region.name}:valkey"
         for link in self.links:
             yield link.port, f"wan {link.source}→{link.target}"
+        for store in self.store_links:
+            yield store.port, f"wan to etcd at {store.name}"
 
 
 def make_plan(
@@ -138,6 +163,8 @@ def make_plan(
         raise PlanError(f"A local fleet has 1 to {len(_PLACES)} regions, not {regions}.")
     if not 1024 <= port_base <= 65535 - PORT_SPAN:
         raise PlanError(f"The port base must be within 1024..{65535 - PORT_SPAN}, not {port_base}.")
+    if len(etcd) > MOST_MEMBERS:
+        raise PlanError(f"A local fleet has {MOST_MEMBERS} members of etcd at most.")
     planned = tuple(
         RegionPlan(
             name=name,
@@ -162,12 +189,18 @@ def make_plan(
 def deployment_document(plan: Plan, *, through_wan: bool = True) -> dict[str, Any]:
     """The `deployment.json` of this plan.
 
-    Without the WAN proxy (`through_wan=False`) a link is the other region's PostgreSQL itself.
+    Without the WAN proxy (`through_wan=False`) a link is the other region's PostgreSQL itself, and
+    a member of etcd is where it says.
     """
+    ports = {link.name: link.port for link in plan.store_links} if through_wan else {}
+    members = [
+        f"http://{HOST}:{ports[name]}" if (name := urlsplit(url).netloc) in ports else url
+        for url in plan.etcd
+    ]
     return {
         "domain": "localhost",
         "lease_ttl_seconds": LEASE_TTL_SECONDS,
-        **({"lease_store": {"etcd": list(plan.etcd)}} if plan.etcd else {}),
+        **({"lease_store": {"etcd": members}} if plan.etcd else {}),
         "edge": _endpoint(plan.edge_port),
         # Nobody's customers live here.
         "drills": {
@@ -195,6 +228,11 @@ def deployment_document(plan: Plan, *, through_wan: bool = True) -> dict[str, An
                 **_endpoint(link.port if through_wan else plan.region(link.target).postgres_port),
             }
             for link in plan.links
+        ],
+        "store_links": [
+            {"to": link.name, **_endpoint(link.port), "at": {"host": link.host, "port": link.at}}
+            for link in plan.store_links
+            if through_wan
         ],
     }
 

@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from infra.wan.conditions import FILE, Condition, Link, identity, put_in_force, read
+from infra.wan.conditions import AGENTS, FILE, Condition, Link, identity, put_in_force, read
 from infra.wan.proxy import Route, Wan
 
 POLL_SECONDS = 0.05
@@ -25,17 +25,27 @@ logger = logging.getLogger("infra.wan")
 
 
 def routes(state: Path) -> tuple[Route, ...]:
-    """The links of `deployment.json`, each leading to its target's PostgreSQL."""
+    """The links of `deployment.json`, each leading to its target's PostgreSQL, and the agents' to
+    etcd's members."""
     document = json.loads((state / "deployment.json").read_text())
     servers = {entry["name"]: entry["postgres"] for entry in document["regions"]}
-    return tuple(
+    between = [
         Route(
             link=(entry["from"], entry["to"]),
             listen=(entry["host"], entry["port"]),
             target=(servers[entry["to"]]["host"], servers[entry["to"]]["port"]),
         )
         for entry in document["links"]
-    )
+    ]
+    to_store = [
+        Route(
+            link=(AGENTS, entry["to"]),
+            listen=(entry["host"], entry["port"]),
+            target=(entry["at"]["host"], entry["at"]["port"]),
+        )
+        for entry in document.get("store_links", ())
+    ]
+    return (*between, *to_store)
 
 
 async def serve(state: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 FILE = "links.json"
 IN_FORCE = "links.in_force"  # which of these documents the proxy has put in force
 Link = tuple[str, str]
+AGENTS = "agents"  # of all regions, at the near end of a link to a member of etcd
 
 
 class LinkState(StrEnum):

@@ -13,7 +13,7 @@ from regions.errors import DrillRefused
 from regions.failover.preview import Dark, Preview, preview
 from regions.topology import Lease, Topology
 
-NO_MAJORITY = "No majority of regions can agree on a writer: it is read only."
+NO_MAJORITY = "No majority can agree on a writer: it is read only."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ def stage_of(
     leases: Mapping[str, Lease],
     jurisdictions: Mapping[str, str],
     cell: str | None,
+    *,
+    etcd: bool = False,
 ) -> Stage:
     """The named cell, or the leased one with the most regions. Raises UnknownCell, DrillRefused."""
     if len(jurisdictions) < 3:
@@ -66,7 +68,7 @@ def stage_of(
         raise DrillRefused(f"{spec.name} is {spec.policy}: drills are for cells with one writer.")
     if spec.name not in leases:
         raise DrillRefused(f"{spec.name} has no writer now: wait until it has one.")
-    return Stage(spec, leases[spec.name].writer, jurisdictions)
+    return Stage(spec, leases[spec.name].writer, jurisdictions, etcd)
 
 
 def plan(
@@ -82,12 +84,12 @@ def plan(
     """`synthetic`: patterns of slugs of tenants that exist for drills."""
     lost = scenario.lost(stage)
     alive = len(stage.regions) - len(lost)
-    agree = scenario.quorum and alive > len(stage.regions) // 2
+    agree = scenario.quorum and (stage.etcd or alive > len(stage.regions) // 2)
     radius = preview(topology, leases, *lost, up=up, tenants=tenants)
     if not agree:
         radius = _without_majority(radius, topology, tenants)
     dark = {one.cell for one in radius.dark}
-    expects = Expect.DARK if stage.cell.name in dark else scenario.expects
+    expects = Expect.DARK if stage.cell.name in dark else scenario.expected(stage)
     slugs = set(tenants.get(stage.cell.name, ()))
     for noticed in (radius.moves, radius.dark, radius.stays):
         slugs.update(slug for one in noticed for slug in one.tenants)

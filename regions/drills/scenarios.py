@@ -23,12 +23,13 @@ class Expect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a scenario is played on: a leased cell, who writes it, and the deployment's regions
-    with their jurisdictions."""
+    """What a scenario is played on: a leased cell, who writes it, the deployment's regions with
+    their jurisdictions, and whether etcd grants leases: then regions that are lost have no vote."""
 
     cell: CellSpec
     writer: str
     jurisdictions: Mapping[str, str]
+    etcd: bool = False
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -63,7 +64,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """`lost`: the regions that writers must leave; `quorum`: whether a majority still agrees;
-    `lasts`: seconds from the last step until it is healed."""
+    `lasts`: seconds from the last step until it is healed; `with_etcd`: what is expected where
+    etcd grants leases, if it is something else."""
 
     name: str
     title: str
@@ -72,6 +74,10 @@ class Scenario:
     steps: Callable[[Stage], tuple[Step, ...]]
     lost: Callable[[Stage], tuple[str, ...]] = lambda stage: ()
     quorum: bool = True
+    with_etcd: Expect | None = None
+
+    def expected(self, stage: Stage) -> Expect:
+        return self.with_etcd or self.expects if stage.etcd else self.expects
 
 
 def find(name: str) -> Scenario:
@@ -122,6 +128,8 @@ def _slow_wan(stage: Stage) -> tuple[Step, ...]:
 
 
 def _lose_quorum(stage: Stage) -> tuple[Step, ...]:
+    if stage.etcd:
+        return (Step(0.0, ("break", "store"), "no agent reaches etcd"),)
     return tuple(_cut(a, b) for a, b in combinations(stage.regions, 2))
 
 
@@ -147,6 +155,11 @@ def _flapping(stage: Stage) -> tuple[Step, ...]:
 
 def _writer(stage: Stage) -> tuple[str, ...]:
     return (stage.writer,)
+
+
+def _writer_without_votes(stage: Stage) -> tuple[str, ...]:
+    """Its link to etcd is not among those that are cut."""
+    return () if stage.etcd else (stage.writer,)
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -191,7 +204,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         ),
         Scenario(
             "lose-quorum",
-            "No two regions reach each other: no majority grants a lease.",
+            "The lease store has no majority: no lease is granted.",
             Expect.DARK,
             10.0,
             _lose_quorum,
@@ -211,7 +224,8 @@ SCENARIOS: Mapping[str, Scenario] = {
             Expect.MOVES,
             10.0,
             _split_brain,
-            _writer,
+            _writer_without_votes,
+            with_etcd=Expect.STAYS,
         ),
         Scenario(
             "flapping",

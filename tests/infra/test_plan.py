@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from infra.errors import PlanError, UnknownTarget
+from infra.fleet.faults import break_store
 from infra.fleet.plan import DEFAULT_PORT_BASE, deployment_document, make_plan
 from infra.fleet.processes import MARK, Stage, Tools, processes
 from infra.fleet.state import save, settle_plan
@@ -77,12 +78,34 @@ def test_a_fleet_with_leases_in_etcd_keeps_them_there(tmp_path: Path) -> None:
     members = ["http://127.0.0.1:2379", "http://127.0.0.1:2381"]
     chosen: dict[str, Any] = {"regions": None, "port_base": None}
     plan = settle_plan(tmp_path, tmp_path, **chosen, etcd=members)
-    deployment = parse(deployment_document(plan), SECRETS, base=tmp_path)
-    assert deployment.lease_store.etcd == tuple(members)
+    document = deployment_document(plan, through_wan=False)
+    assert parse(document, SECRETS, base=tmp_path).lease_store.etcd == tuple(members)
     save(plan)
     assert settle_plan(tmp_path, tmp_path, **chosen) == plan
     with pytest.raises(PlanError, match=f"leases in {members[0]}"):
         settle_plan(tmp_path, tmp_path, **chosen, etcd=members[:1])
+
+
+def test_agents_reach_etcds_members_through_the_wan_but_those_with_tls() -> None:
+    plan = make_plan(STATE, regions=8, etcd=["http://etcd.example:2379", "https://safe:2379"])
+    document = deployment_document(plan)
+    near = f"http://127.0.0.1:{DEFAULT_PORT_BASE + 2}"
+    assert parse(document, SECRETS, base=STATE).lease_store.etcd == (near, "https://safe:2379")
+    (link,) = document["store_links"]
+    assert link["at"] == {"host": "etcd.example", "port": 2379}
+    ports = [port for port, _ in plan.ports()]
+    assert DEFAULT_PORT_BASE + 2 in ports
+    assert len(set(ports)) == len(ports)
+    with pytest.raises(PlanError, match="8 members"):
+        make_plan(STATE, etcd=["http://etcd.example:2379"] * 9)
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"), [([], "cut links"), (["https://safe:2379"], "is not the fleet's")]
+)
+def test_a_store_that_the_fleet_can_not_break_is_named(members: list[str], reason: str) -> None:
+    with pytest.raises(UnknownTarget, match=reason):
+        break_store(make_plan(STATE, etcd=members))
 
 
 def test_links_lead_through_the_wan_unless_there_is_none() -> None:

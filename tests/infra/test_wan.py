@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,8 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from infra.wan.__main__ import serve
-from infra.wan.conditions import Condition, Link, LinkState, are_in_force, parse, render, write
+from infra.wan.__main__ import routes, serve
+from infra.wan.conditions import (
+    AGENTS,
+    Condition,
+    Link,
+    LinkState,
+    are_in_force,
+    parse,
+    render,
+    write,
+)
 from infra.wan.proxy import Route, Wan
 from testkit.ports import free_port_base
 
@@ -59,6 +69,17 @@ async def ask(client: Client, text: bytes, timeout: float = 30.0) -> bytes:
     writer.write(text)
     await writer.drain()
     return await asyncio.wait_for(reader.readexactly(len(text)), timeout)
+
+
+def test_the_agents_way_to_a_member_of_etcd_is_a_link_like_any_other(tmp_path: Path) -> None:
+    at = {"host": "etcd.example", "port": 2379}
+    link = {"to": "etcd.example:2379", "host": "127.0.0.1", "port": 7102, "at": at}
+    document = {"regions": [], "links": [], "store_links": [link]}
+    (tmp_path / "deployment.json").write_text(json.dumps(document))
+    (route,) = routes(tmp_path)
+    assert route == Route(
+        (AGENTS, "etcd.example:2379"), ("127.0.0.1", 7102), ("etcd.example", 2379)
+    )
 
 
 def test_a_healthy_link_carries_megabytes_unchanged() -> None:

@@ -21,8 +21,14 @@ TENANTS: Mapping[str, Sequence[str]] = {"eu": ["acme", "drill-1"], "us": ["inite
 OBJECTIVES = Objectives(rto_seconds=5.0)
 
 
-def planned(name: str, cell: str | None = "eu", synthetic: Sequence[str] = ("*",)) -> Plan:
-    stage = stage_of(TOPOLOGY, LEASES, LAWS, cell)
+def planned(
+    name: str,
+    cell: str | None = "eu",
+    synthetic: Sequence[str] = ("*",),
+    *,
+    etcd: bool = False,
+) -> Plan:
+    stage = stage_of(TOPOLOGY, LEASES, LAWS, cell, etcd=etcd)
     scenario = find(name)
     return plan(
         scenario, stage, TOPOLOGY, LEASES, up=LAWS, tenants=TENANTS, synthetic=synthetic

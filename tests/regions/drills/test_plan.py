@@ -14,9 +14,10 @@ from regions.topology import Lease
 from tests.regions.drills.played import CENTRAL, EAST, LAWS, LEASES, TOPOLOGY, WEST, planned
 
 
+@pytest.mark.parametrize("etcd", [False, True])
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_fleets_command_understands_every_step_of_every_scenario(name: str) -> None:
-    steps = planned(name).steps
+def test_the_fleets_command_understands_every_step_of_every_scenario(name: str, etcd: bool) -> None:
+    steps = planned(name, etcd=etcd).steps
     assert steps
     assert [step.after for step in steps] == sorted(step.after for step in steps)
     for words in (*(step.words for step in steps), HEAL):
@@ -51,6 +52,22 @@ def test_without_a_majority_every_cell_under_a_lease_goes_dark_wherever_it_is(na
     assert {one.cell: one.tenants for one in found.radius.dark}["us"] == ("initech",)
     assert NO_MAJORITY in {one.reason for one in found.radius.dark}
     assert "wide" not in {one.cell for one in found.radius.dark}
+
+
+def test_where_etcd_grants_leases_the_quorum_that_is_lost_is_etcds() -> None:
+    lost = planned("lose-quorum", etcd=True)
+    assert [step.words for step in lost.steps] == [("break", "store")]
+    assert lost.expects is Expect.DARK
+    assert {one.cell for one in lost.radius.dark} == {"eu", "us"}
+
+
+def test_where_etcd_grants_leases_regions_that_are_lost_or_cut_off_take_no_vote_away() -> None:
+    law = planned("lose-jurisdiction", etcd=True)
+    assert {one.cell for one in law.radius.dark} == {"eu"}
+    alone = planned("split-brain", etcd=True)
+    assert alone.expects is Expect.STAYS
+    assert not alone.radius.moves
+    assert planned("split-brain").expects is Expect.MOVES
 
 
 def test_a_standby_that_does_not_answer_now_is_not_counted_on() -> None:
