@@ -42,10 +42,11 @@ class Node:
     postgres_port: int
     rest_port: int
 
-    def answers(self, role: str) -> bool:
-        """Whether it says that it is `primary`, or a `replica` that can be promoted."""
+    def answers(self, check: str) -> bool:
+        """Whether it says that it is `primary`; or in `readiness`, leads or follows so closely that
+        it can be promoted: a replica that runs may still be about to find its new leader."""
         try:
-            found = httpx.get(f"http://{HOST}:{self.rest_port}/{role}", timeout=2, trust_env=False)
+            found = httpx.get(f"http://{HOST}:{self.rest_port}/{check}", timeout=2, trust_env=False)
         except httpx.HTTPError:
             return False
         return found.status_code == httpx.codes.OK
@@ -108,11 +109,9 @@ class Patroni:
             "there is a leader",
             seconds=PATIENCE_SECONDS,
         )
-        leader = self.leader()
-        follower = next(node for node in self.nodes if node != leader)
         wait_until(
-            lambda: follower.answers("replica"),
-            f"{follower.name} follows",
+            lambda: all(node.answers("readiness") for node in self.nodes),
+            "the other follows",
             seconds=PATIENCE_SECONDS,
         )
 
