@@ -52,18 +52,20 @@ SELECT child.nspname, child.relname, r.key, parent.nspname, parent.relname,
  GROUP BY k.oid, 1, 2, 3, 4, 5 ORDER BY k.oid
 """
 
+# Where a row is tells it from others of its partition only.
 _DANGLING = sql.SQL("""
-SELECT c.ctid, max(g.stamp) AS stamp, (array_agg(g.tenant))[1] AS tenant
+SELECT c.tableoid, c.ctid, max(g.stamp) AS stamp, (array_agg(g.tenant))[1] AS tenant
   FROM fabric.tombstone g JOIN {child} c ON {refers}
  WHERE g.rel = {parent_name} AND NOT EXISTS (SELECT FROM {parent} p WHERE {there})
- GROUP BY c.ctid LIMIT {at_once}
+ GROUP BY c.tableoid, c.ctid LIMIT {at_once}
 """)
 
 # Whoever holds such a row keeps it until the next time.
 _MEND = sql.SQL("""
 WITH dangling AS ({dangling}), held AS (
-    SELECT c.ctid, d.stamp, d.tenant, hstore(c) AS state, c._stamp, c._born, c._fields
-      FROM dangling d JOIN {child} c ON c.ctid = d.ctid FOR UPDATE OF c SKIP LOCKED
+    SELECT c.tableoid, c.ctid, d.stamp, d.tenant, hstore(c) AS state, c._stamp, c._born, c._fields
+      FROM dangling d JOIN {child} c ON c.ctid = d.ctid AND c.tableoid = d.tableoid
+       FOR UPDATE OF c SKIP LOCKED
 ), noted AS (
     INSERT INTO fabric.conflict
            (rel, pk, field, loser_stamp, loser, winner_stamp, winner, rule, tenant)
@@ -72,13 +74,17 @@ WITH dangling AS ({dangling}), held AS (
 )
 {write}
 """)
-_EMPTY = sql.SQL("UPDATE {child} c SET {nulls} FROM held WHERE c.ctid = held.ctid")
+_EMPTY = sql.SQL(
+    "UPDATE {child} c SET {nulls} FROM held WHERE c.ctid = held.ctid AND c.tableoid = held.tableoid"
+)
 _LEDGER_OF_FIELDS = sql.SQL("""
     SELECT {rel}, state -> {key}, field,
            coalesce(fabric.stamp_of(_fields -> field), _born), to_jsonb(state -> field), stamp,
            NULL, {rule}, tenant
       FROM held CROSS JOIN unnest({fields}) AS field""")
-_DELETE = sql.SQL("DELETE FROM {child} c USING held WHERE c.ctid = held.ctid")
+_DELETE = sql.SQL(
+    "DELETE FROM {child} c USING held WHERE c.ctid = held.ctid AND c.tableoid = held.tableoid"
+)
 _LEDGER_OF_ROWS = sql.SQL("""
     SELECT {rel}, state -> {key}, '*', _stamp, hstore_to_jsonb(state), stamp, NULL, {rule}, tenant
       FROM held""")
@@ -99,7 +105,7 @@ class Reference:
 
     @property
     def dangling(self) -> sql.Composed:
-        """(ctid, the newest deletion's stamp, tenant) of the rows whose parent is deleted."""
+        """(tableoid, ctid, the newest deletion's stamp, tenant) of rows whose parent is deleted."""
         pairs = list(zip(self.columns, self.targets, self.types, strict=True))
         return _DANGLING.format(
             child=sql.Identifier(*self.child),

@@ -41,12 +41,15 @@ MOST_SECONDS = 1.0
 VERSION = "_fabric_version"
 
 _OPEN = sql.SQL("""
-SELECT t.ctid::text, ARRAY(SELECT k.value FROM fabric.kept_values(t._fields -> {name}) AS k
-                            ORDER BY k.stamp)
+SELECT t.tableoid::text, t.ctid::text,
+       ARRAY(SELECT k.value FROM fabric.kept_values(t._fields -> {name}) AS k ORDER BY k.stamp)
   FROM {table} t JOIN {stage} s ON {matches}
  WHERE (SELECT count(*) FROM fabric.kept_values(t._fields -> {name})) > 1
 """)
-_SETTLE = sql.SQL("UPDATE {table} SET {column} = $1::text::{type} WHERE ctid = $2::text::tid")
+_SETTLE = sql.SQL(
+    "UPDATE {table} SET {column} = $1::text::{type}"
+    " WHERE tableoid = $2::text::oid AND ctid = $3::text::tid"
+)
 
 
 def resolver(*, version: int) -> Callable[[F], F]:
@@ -101,8 +104,8 @@ async def resolve(session: Session, statements: Statements) -> None:
         settle = _SETTLE.format(
             table=relation.table, column=name, type=sql.SQL(relation.plain[column].type)
         )
-        for ctid, values in opened:
-            await session.execute(settle, (call(rule, values), ctid))
+        for partition, ctid, values in opened:
+            await session.execute(settle, (call(rule, values), partition, ctid))
 
 
 def call(rule: str, values: Sequence[str | None]) -> str | None:

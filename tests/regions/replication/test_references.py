@@ -187,3 +187,30 @@ def test_a_region_that_may_not_write_mends_nothing(ruled: Mesh) -> None:
     finally:
         behind_its_back(ruled, US, "UPDATE fabric.gate SET valid_until = 'infinity'")
     assert mended(ruled, US) == 1
+
+
+PARTS = """
+CREATE TABLE keeper (id bigint PRIMARY KEY);
+CREATE TABLE thing (
+    id bigint, at integer, PRIMARY KEY (id, at),
+    keeper_id bigint NOT NULL REFERENCES keeper DEFERRABLE INITIALLY DEFERRED
+) PARTITION BY RANGE (at);
+CREATE TABLE thing_old PARTITION OF thing FOR VALUES FROM (0) TO (10);
+CREATE TABLE thing_new PARTITION OF thing FOR VALUES FROM (10) TO (20)
+"""
+
+
+def test_a_row_is_not_mended_for_one_in_the_same_place_of_another_partition(mesh: Mesh) -> None:
+    mesh.make(PARTS)
+    try:
+        mesh.write(EU, "INSERT INTO keeper VALUES (1), (2)")
+        mesh.settle()
+        mesh.write(EU, "DELETE FROM keeper WHERE id = 1")
+        mesh.write(DE, "INSERT INTO thing VALUES (1, 5, 1), (2, 15, 2)")
+        assert mesh.rows(DE, "SELECT count(DISTINCT ctid) FROM thing") == [(1,)]
+        mesh.settle()
+        assert mended(mesh, DE) == 1
+        assert mesh.settled("thing", "id") == [(2,)]
+    finally:
+        mesh.start_anew()
+        mesh.drop(["thing", "keeper"])

@@ -17,12 +17,18 @@ from tests.regions.replication.mesh import Mesh
 
 EU, DE, US = "eu-west", "eu-central", "us-east"
 REGIONS = (EU, DE, US)
-TABLES = "CREATE TABLE story (id integer PRIMARY KEY, title text, body text, facts jsonb)"
+TABLES = """
+CREATE TABLE story (id integer PRIMARY KEY, title text, body text, facts jsonb);
+CREATE TABLE tale (id integer, title text, body text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+CREATE TABLE tale_old PARTITION OF tale FOR VALUES FROM (0) TO (10);
+CREATE TABLE tale_new PARTITION OF tale FOR VALUES FROM (10) TO (20)
+"""
 DECLARED = {
     "story": {
         "body": resolving.rule_of(functions.together),
         "facts": resolving.rule_of(functions.union),
-    }
+    },
+    "tale": {"body": resolving.rule_of(functions.together)},
 }
 
 
@@ -61,6 +67,15 @@ def test_all_values_reach_the_function_the_oldest_first(ruled: Mesh, order: Any)
     assert everywhere(ruled, "body, facts") == shown
     put(ruled, DE, "end")
     assert everywhere(ruled) == [("end",)]
+
+
+def test_a_value_is_not_given_to_a_row_in_the_same_place_of_another_partition(ruled: Mesh) -> None:
+    ruled.write(EU, "INSERT INTO tale (id, body) VALUES (1, 'once'), (11, 'once')")
+    ruled.settle()
+    ruled.write(US, "UPDATE tale SET body = 'us' WHERE id = 1")
+    ruled.write(US, "UPDATE tale SET title = 'x' WHERE id = 11")
+    ruled.write(EU, "UPDATE tale SET body = 'eu'")
+    assert ruled.settled("tale", "body") == [("us then eu",), ("eu",)]
 
 
 def test_a_function_that_raises_parks_its_row_and_nothing_else(ruled: Mesh) -> None:
