@@ -62,10 +62,14 @@ SELECT {row_columns}, written._base - '',
   FROM fabric.dead_letter d CROSS JOIN LATERAL populate_record(NULL::{row}, d.state) AS written
  WHERE d.id = $1""")
 
-# Counted, so that no row of it travels.
+# Counted, so that no row of it travels. The table is looked into for each staged row, whatever the
+# planner thinks of it: it may have been empty when a plan was made that is kept while it grows.
 _LOCK = sql.SQL(
-    "SELECT count(*)"
-    "  FROM (SELECT FROM {table} t, {stage} s WHERE {matches} FOR UPDATE OF t) AS locked"
+    "SELECT count(*) FROM {stage} s"
+    " CROSS JOIN LATERAL (SELECT FROM {table} t WHERE {matches} FOR UPDATE) AS locked"
+)
+_PRESENT = sql.SQL(
+    "{stage} s CROSS JOIN LATERAL (SELECT * FROM {table} t WHERE {matches} OFFSET 0) AS t"
 )
 
 # A deletion that is known here, from whichever region, keeps its word about older writes. Read
@@ -91,7 +95,7 @@ INSERT INTO fabric.conflict
        (rel, pk, field, loser_stamp, loser, winner_stamp, winner, rule, tenant)
 SELECT {rel}, {stage_pk}, d.field, d.loser_stamp, to_jsonb(d.loser), d.winner_stamp,
        to_jsonb(d.winner), 'last writer wins', s._fabric_tenant
-  FROM {stage} s JOIN {table} t ON {matches}
+  FROM {present}
  CROSS JOIN LATERAL fabric.discarded(hstore(t), hstore(s) - {meta}, s._fabric_based, {ruled},
                                      (SELECT node FROM fabric.member)) d
  WHERE {unheard} AND (s._fabric_dead IS NULL OR s._fabric_dead < s._stamp)
@@ -103,8 +107,8 @@ INSERT INTO fabric.conflict
        (rel, pk, field, loser_stamp, loser, winner_stamp, winner, rule, tenant)
 SELECT {rel}, {stage_pk}, '*', t._stamp, hstore_to_jsonb(hstore(t)), s._fabric_dead, NULL,
        'later delete wins', s._fabric_tenant
-  FROM {stage} s JOIN {table} t ON {matches}
- WHERE t._stamp <= s._fabric_dead AND {unheard}
+  FROM {present}
+ WHERE s._fabric_dead IS NOT NULL AND t._stamp <= s._fabric_dead AND {unheard}
 ON CONFLICT DO NOTHING""")
 
 _BURY = sql.SQL("""
@@ -154,6 +158,7 @@ class Statements:
                 (*HIDDEN_COLUMNS, *(c for c, rule in relation.rules if rule != "rename"))
             ),
         }
+        names["present"] = _PRESENT.format(**names)
         ordinality = sql.SQL("WITH ORDINALITY AS written({}, _fabric_place)").format(
             listed(shape.written)
         )
@@ -176,9 +181,7 @@ class Statements:
         living = sql.SQL("{} s WHERE s._fabric_dead IS NULL").format(shape.stage)
         self.merge = merge_into(shape, relation.table, shape.stored, "s", living)
         # The deleted: all that is known of each, joined; then it stays deleted, or comes back.
-        local = sql.SQL("{} l JOIN {} s ON {} WHERE s._fabric_dead IS NOT NULL").format(
-            relation.table, shape.stage, _equal("l", "s", key)
-        )
+        local = names["present"] + sql.SQL(" WHERE s._fabric_dead IS NOT NULL")
         buried = sql.SQL(
             "fabric.tombstone g JOIN {} s ON g.rel = {} AND g.pk = {}"
             " CROSS JOIN LATERAL populate_record(NULL::{}, g.state) AS l"
@@ -188,7 +191,7 @@ class Statements:
             shape.scratch, shape.stage, names["scratch_matches"]
         )
         self.settle_deleted = [
-            merge_into(shape, shape.scratch, every, "l", local),
+            merge_into(shape, shape.scratch, every, "t", local),
             merge_into(shape, shape.scratch, every, "l", buried),
             merge_into(shape, shape.scratch, shape.stored, "s", staged),
             _RECORD_DELETED.format(**names),
