@@ -101,14 +101,9 @@ def _settings_of(
     return Prefix(text, text.count(b"\n"))
 
 
-class _Sent(NamedTuple):
-    """A prefix, and what it is for: it stays until any of that is another."""
-
-    tenant: TenantRecord
-    label: bytes
-    claim: Claim | None
-    slot: int
-    prefix: Prefix
+# A prefix behind what it is for (the last two: from when, until when): it stays until any of that
+# is another.
+_Sent = tuple[TenantRecord, bytes, Claim | None, int, int, Prefix]
 
 
 @dataclass(slots=True)
@@ -139,22 +134,24 @@ class CellContext:
 
     def prefix(self) -> Prefix | None:
         """What to send in front of a statement now."""
-        label, claim, slot = current_label(), claim_in_scope(), int(time.time()) // RENEW_SECONDS
-        latest = self._latest
+        label, claim, now = current_label(), claim_in_scope(), time.time()
         # A request's statements follow one another: most find what the one before was given.
-        if (
-            latest is not None
-            and latest.tenant is current_tenant_or_none()
-            and latest.label == label
-            and latest.claim is claim
-            and latest.slot == slot
-        ):
-            return latest.prefix
-        tenant = self.tenant()
-        if tenant is None:
+        if self._latest is not None:
+            tenant, its_label, its_claim, since, until, prefix = self._latest
+            if (
+                tenant is current_tenant_or_none()
+                and its_label == label
+                and its_claim is claim
+                and since <= now < until
+            ):
+                return prefix
+        asking = self.tenant()
+        if asking is None:
             return None
-        prefix = self._prefix(tenant, label, slot)
-        self._latest = _Sent(tenant, label, claim, slot, prefix)
+        slot = int(now) // RENEW_SECONDS
+        since, until = slot * RENEW_SECONDS, (slot + 1) * RENEW_SECONDS
+        prefix = self._prefix(asking, label, slot)
+        self._latest = asking, label, claim, since, until, prefix
         return prefix
 
     def _prefix(self, tenant: TenantRecord, label: bytes, slot: int) -> Prefix:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # They move within a transaction and touch no row. `ROLLBACK TO` must work in a failed one.
 _TRANSACTION_CONTROL = (b"SAVEPOINT ", b"RELEASE SAVEPOINT ", b"ROLLBACK TO SAVEPOINT ")
+# Each statement asks: looked up in its enumeration it costs three times what the question does.
+_FAILED = TransactionStatus.INERROR
 
 
 class TenantCursor(CursorMixin, ClientCursor[Any]):
@@ -37,34 +39,38 @@ class TenantCursor(CursorMixin, ClientCursor[Any]):
     unjudged = b""
     _skipped = 0
 
-    def _execute_send(self, query: PostgresQuery, **options: Any) -> None:
+    def _execute_send(
+        self, query: PostgresQuery, *, force_extended: bool = False, binary: bool | None = None
+    ) -> None:
         if self.session is not None:
             self.session.let_pass(query.query.removeprefix(self.unjudged), self._pgconn)
         prefix = self._prefix(query.query)
-        self._skipped = 0
-        if prefix is not None:
-            if options.get("force_extended") or self._conn._pipeline:
+        if prefix is None:
+            self._skipped = 0
+        else:
+            if force_extended or self._conn._pipeline:
                 raise NotSupportedError(
                     "A tenant's statements use the simple protocol: use execute() instead of "
                     "stream() or a pipeline."
                 )
-            query.query = prefix.text + query.query
-            self._skipped = prefix.results
-        super()._execute_send(query, **options)
+            text, self._skipped = prefix
+            query.query = text + query.query
+        super()._execute_send(query, force_extended=force_extended, binary=binary)
 
     def _set_results(self, results: list[PGresult]) -> None:
         # An empty statement has no result of its own.
         super()._set_results(results[self._skipped :] or results)
 
     def _prefix(self, statement: bytes) -> Prefix | None:
-        if self.context is None:
+        context = self.context
+        if context is None:
             return None
         if statement.startswith(_TRANSACTION_CONTROL) and b";" not in statement:
             return None
         # A failed transaction accepts nothing but its end: not even the context.
-        if self._pgconn.transaction_status == TransactionStatus.INERROR:
+        if self._pgconn.transaction_status == _FAILED:
             return None
-        return self.context.prefix()
+        return context.prefix()
 
     def executemany(
         self, query: Query, params_seq: Iterable[Params], *, returning: bool = False
