@@ -37,7 +37,7 @@ CELLS = 1000
 REGIONS = ("a", "b", "c")
 TTL_SECONDS = 3.0
 WINDOW_SECONDS = 10.0
-RUNS = 5
+RUNS = 20
 
 
 class Place:
