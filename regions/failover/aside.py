@@ -6,17 +6,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
 from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
 from regions.errors import SwitchoverFailed
-from regions.failover.etcd import Etcd
-from regions.failover.etcd_acceptor import EtcdAcceptor
 from regions.failover.lease import later_than, standing_aside
 from regions.failover.link import Unreachable
 from regions.failover.turns import clock
+
+if TYPE_CHECKING:
+    from regions.failover.etcd_acceptor import EtcdAcceptor
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ def stand_aside(deployment: Deployment, region: str, aside: bool, *, by: str) ->
 def aside_now(deployment: Deployment) -> frozenset[str]:
     """Who stands aside, as those regions know that answer. Raises Unreachable."""
     if deployment.lease_store.etcd:
-        return standing_aside(asyncio.run(_in_etcd(deployment, EtcdAcceptor.hear)))
+        return standing_aside(asyncio.run(_in_etcd(deployment, lambda etcd: etcd.hear())))
     return standing_aside(_words(deployment))
 
 
@@ -80,6 +81,10 @@ def last_word(deployment: Deployment, region: str) -> str:
 async def _in_etcd(
     deployment: Deployment, work: Callable[[EtcdAcceptor], Coroutine[Any, Any, T]]
 ) -> T:
+    # Its HTTP client is a tenth of a command's start; most deployments keep no lease there.
+    from regions.failover.etcd import Etcd
+    from regions.failover.etcd_acceptor import EtcdAcceptor
+
     etcd = Etcd(deployment.lease_store, timeout=5.0)
     try:
         return await work(EtcdAcceptor(etcd, "", deployment.lease_ttl_seconds))

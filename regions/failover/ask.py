@@ -13,7 +13,7 @@ import psycopg
 
 from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
 from regions.errors import SwitchoverFailed
-from regions.failover.handover import RESERVED_SECONDS
+from regions.failover.lease import RESERVED_SECONDS
 from regions.failover.plan import writer_of
 from regions.failover.wishes import OVERTAKEN
 from regions.topology import CellSpec, read_leases

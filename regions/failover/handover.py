@@ -9,14 +9,13 @@ import psycopg
 
 from regions.deployment import AGENT_ROLE, Deployment
 from regions.errors import SwitchoverFailed
-from regions.failover.lease import Held, Leases
+from regions.failover.lease import RESERVED_SECONDS, Held, Leases
 from regions.failover.link import Link, Unreachable
 from regions.failover.replica import ReplicaWorker
 from regions.failover.surroundings import Renew
 
 APPROACH_SECONDS = 5.0  # until the target is nearly up to date; nothing stops meanwhile
 CATCH_UP_SECONDS = 1.5  # with the gate closed; shorter than a fresh lease
-RESERVED_SECONDS = 3.0
 SOON_SECONDS, LATER_SECONDS = 0.005, 0.04  # between looks, when many cells are handed over at once
 _APPLIED = "SELECT heartbeat FROM fabric.watermark WHERE origin = %s"
 

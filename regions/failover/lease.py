@@ -38,6 +38,7 @@ from regions.failover.proposing import (
 T = TypeVar("T")
 
 STRAGGLERS = 0.05  # seconds that a majority waits for the rest
+RESERVED_SECONDS = 3.0  # the first try of whom a lease was let go for
 WORD_SECONDS = 0.001  # a word is at least so much newer than the last one
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from regions.failover.decide import rest
-from regions.failover.handover import RESERVED_SECONDS
+from regions.failover.lease import RESERVED_SECONDS
 
 SUCCESSOR_TRIPS = 6  # whoever a cell was left to looks, proposes, and may have to propose again
 

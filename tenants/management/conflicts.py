@@ -12,7 +12,6 @@ from django.db import Error
 from regions.cli import VerbCommand, one_line
 from tenants.conflicts.entries import KINDS, MOST, Cursor, Wanted
 from tenants.errors import RestoreRefused
-from tenants.lifecycle.conflicts import restore_conflict, show_conflicts
 from tenants.management.actor import actor
 
 SHOWN = ("written_at", "region", "value")
@@ -33,6 +32,8 @@ class ConflictVerbs(VerbCommand):
         _at(parser)
 
     def do_conflicts(self, slug: str, at: str | None, **options: Any) -> dict[str, Any]:
+        from tenants.lifecycle.conflicts import show_conflicts
+
         wanted = Wanted(
             id=options["id"],
             table=options["table"],
@@ -75,6 +76,8 @@ class ConflictVerbs(VerbCommand):
         _at(parser)
 
     def do_restore(self, slug: str, id: UUID, at: str | None, **options: Any) -> dict[str, Any]:
+        from tenants.lifecycle.conflicts import restore_conflict
+
         try:
             done = restore_conflict(slug, id, at=at, actor=actor())
         except Error as error:

@@ -1,10 +1,13 @@
-"""`manage.py cell migrate`: its options, its refusals, its report."""
+"""`manage.py cell migrate`: its options, its refusals, its report.
+
+Other verbs of `cell` do not wait for what only this one needs.
+"""
 
 from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
@@ -17,14 +20,11 @@ from tenants.databases import control_writer_alias
 from tenants.errors import InvalidRequest
 from tenants.management.actor import actor
 from tenants.management.migrate_shown import show_plan, show_report, show_status
-from tenants.rollout import documents
-from tenants.rollout.carry_out import Manner
-from tenants.rollout.planning import Options, plan
-from tenants.rollout.run import run
-from tenants.rollout.sql import render_plan
-from tenants.rollout.watching import watching
 from tenants.rollout.waves import Pace, Share
 from tenants.seams import find_cell, spec_for
+
+if TYPE_CHECKING:
+    from tenants.rollout.planning import Options
 
 BAD_USAGE = 2
 
@@ -110,6 +110,12 @@ class MigrateVerb(VerbCommand):
         )
 
     def do_migrate(self, **options: Any) -> dict[str, Any]:
+        from tenants.rollout import documents
+        from tenants.rollout.planning import plan
+        from tenants.rollout.run import run
+        from tenants.rollout.sql import render_plan
+        from tenants.rollout.watching import watching
+
         if options["status"]:
             return documents.status_document(options["cells"])
         wanted = self._options(**options)
@@ -134,6 +140,9 @@ class MigrateVerb(VerbCommand):
             show_report(self, document)
 
     def _options(self, **options: Any) -> Options:
+        from tenants.rollout.carry_out import Manner
+        from tenants.rollout.planning import Options
+
         if options["sql"] and not options["dry"]:
             raise CommandError("--sql goes with --plan.", returncode=BAD_USAGE)
         without = tuple(name.strip() for name in options["without"].split(",") if name.strip())

@@ -1,4 +1,7 @@
-"""`manage.py tenant VERB`: onboard, look at, move, suspend, erase; run a command for a tenant."""
+"""`manage.py tenant VERB`: onboard, look at, move, suspend, erase; run a command for a tenant.
+
+A verb imports what only it needs: looking at a tenant waits for nothing that changes one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from typing import Any, ClassVar
 from django.core.management.base import CommandError
 
 from regions.topology import WritePolicy
-from tenants import lifecycle, tokens
 from tenants.databases import control_writer_alias
 from tenants.documents import move_plan_document, tenant_document
 from tenants.errors import TenantsError
@@ -56,6 +58,8 @@ class Command(ExecVerb, LimitVerbs, ConflictVerbs):
         )
 
     def do_create(self, slug: str, **options: Any) -> dict[str, Any]:
+        from tenants import lifecycle, tokens
+
         tenant = lifecycle.provision(
             slug,
             mode=options["mode"],
@@ -98,6 +102,8 @@ class Command(ExecVerb, LimitVerbs, ConflictVerbs):
         )
 
     def do_token(self, slug: str, revoke_older: bool, **options: Any) -> dict[str, Any]:
+        from tenants import lifecycle
+
         token = lifecycle.issue_token(slug, actor=actor(), revoke_older=revoke_older)
         return {**tenant_document(find_tenant(slug)), "api_token": token}
 
@@ -116,6 +122,8 @@ class Command(ExecVerb, LimitVerbs, ConflictVerbs):
         parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
     def do_move(self, slug: str, dry_run: bool, **options: Any) -> dict[str, Any]:
+        from tenants import lifecycle
+
         wanted = {
             **{name: options[name] for name in ("cell", "mode", "policy", "residency")},
             "regions": options["regions"].split(",") if options["regions"] else None,
@@ -135,12 +143,16 @@ class Command(ExecVerb, LimitVerbs, ConflictVerbs):
         _slug(parser)
 
     def do_suspend(self, slug: str, **options: Any) -> dict[str, Any]:
+        from tenants import lifecycle
+
         return tenant_document(lifecycle.suspend(slug, actor=actor()))
 
     def add_resume(self, parser: ArgumentParser) -> None:
         _slug(parser)
 
     def do_resume(self, slug: str, **options: Any) -> dict[str, Any]:
+        from tenants import lifecycle
+
         return tenant_document(lifecycle.resume(slug, actor=actor()))
 
     def add_erase(self, parser: ArgumentParser) -> None:
@@ -148,6 +160,8 @@ class Command(ExecVerb, LimitVerbs, ConflictVerbs):
         parser.add_argument("--yes", action="store_true", help="really: there is no way back")
 
     def do_erase(self, slug: str, yes: bool, **options: Any) -> dict[str, Any]:
+        from tenants import lifecycle
+
         tenant = find_tenant(slug)
         if not yes:
             raise CommandError(
