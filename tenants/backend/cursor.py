@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # They move within a transaction and touch no row. `ROLLBACK TO` must work in a failed one.
 _TRANSACTION_CONTROL = (b"SAVEPOINT ", b"RELEASE SAVEPOINT ", b"ROLLBACK TO SAVEPOINT ")
-# Each statement asks: looked up in its enumeration it costs three times what the question does.
-_FAILED = TransactionStatus.INERROR
+# Each statement asks: looked up in their enumeration they cost three times what the question does.
+_IDLE, _FAILED = TransactionStatus.IDLE, TransactionStatus.INERROR
 
 
 class TenantCursor(CursorMixin, ClientCursor[Any]):
@@ -65,11 +65,13 @@ class TenantCursor(CursorMixin, ClientCursor[Any]):
         context = self.context
         if context is None:
             return None
-        if statement.startswith(_TRANSACTION_CONTROL) and b";" not in statement:
-            return None
-        # A failed transaction accepts nothing but its end: not even the context.
-        if self._pgconn.transaction_status == _FAILED:
-            return None
+        status = self._pgconn.transaction_status
+        if status != _IDLE:
+            # A failed transaction accepts nothing but its end: not even the context.
+            if status == _FAILED:
+                return None
+            if statement.startswith(_TRANSACTION_CONTROL) and b";" not in statement:
+                return None
         return context.prefix()
 
     def executemany(
@@ -96,7 +98,7 @@ class TenantCursor(CursorMixin, ClientCursor[Any]):
         """COPY must be alone in its message: the context goes first, within the transaction."""
         prefix = self._prefix(b"")
         if prefix is not None:
-            if self._conn.autocommit and self._pgconn.transaction_status == TransactionStatus.IDLE:
+            if self._conn.autocommit and self._pgconn.transaction_status == _IDLE:
                 raise NotSupportedError(
                     "COPY for a tenant needs a transaction to carry its context: wrap it in "
                     "`transaction.atomic()`."

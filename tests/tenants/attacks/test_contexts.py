@@ -39,10 +39,10 @@ def answer(session: Session, context: str) -> str | None:
 
 def extended(claim: str, signature: str) -> str:
     """As if a signature were the hash's whole state: the padding of what was signed, then more."""
-    signed = 32 + len(claim)
+    signed = len(claim) + 1 + 32
     padding = b"\x80" + bytes(128 - signed - 17) + (8 * signed).to_bytes(16, "big")
-    longer = claim.encode() + padding.replace(b"\0", b"0") + b"9999999999"
-    return longer.decode("latin-1") + "." + signature
+    behind = padding.replace(b"\0", b"0").decode("latin-1") + ".9999999999"
+    return f"{claim}.{signature}{behind}"
 
 
 FORGERIES: dict[str, Callable[[str, str], str]] = {
@@ -50,6 +50,11 @@ FORGERIES: dict[str, Callable[[str, str], str]] = {
     "many digits behind the expiry": lambda claim, sign: f"{claim}{'9' * 300}.{sign}",
     "digits and the signature twice": lambda claim, sign: f"{claim}.{sign}.9999999999.{sign}",
     "digits behind the signature": lambda claim, sign: f"{claim}.{sign}9",
+    "a point behind the signature": lambda claim, sign: f"{claim}.{sign}.",
+    "more behind another point": lambda claim, sign: f"{claim}.{sign}.9999999999",
+    "the id without its dashes": lambda claim, sign: f"{claim.replace('-', '')}.{sign}",
+    "one digit less": lambda claim, sign: f"{claim[:-1]}.{sign}",
+    "the expiry before the id": lambda claim, sign: f"{claim[37:]}.{claim[:36]}.{sign}",
     "the hash's padding and more": extended,
     "another point": lambda claim, sign: f"{claim},{sign}",
     "no point": lambda claim, sign: f"{claim}{sign}",
@@ -91,14 +96,17 @@ def test_no_other_signature_is_taken(pair: Pair, raw, deployment: Deployment):
     claim = genuine(deployment, mine)[:CLAIM].encode()
     key, control = deployment.context_key(mine.cell), deployment.context_key("control")
     signatures = {
-        "another cell's key": hashlib.sha384(control + claim),
-        "no key": hashlib.sha384(claim),
-        "an empty key": hashlib.sha384(bytes(32) + claim),
-        "the key behind": hashlib.sha384(claim + key),
+        "another cell's key": hashlib.sha384(claim + b"." + control),
+        "no key": hashlib.sha384(claim + b"."),
+        "an empty key": hashlib.sha384(claim + b"." + bytes(32)),
+        "the key in front": hashlib.sha384(key + claim),
+        "without the point": hashlib.sha384(claim + key),
         "an earlier version's": hmac.new(key, claim, "sha256"),
         "an HMAC with this hash": hmac.new(key, claim, "sha384"),
-        "this hash uncut": hashlib.sha512(key + claim),
-        "the locks' key": hashlib.sha384(hmac.digest(key, b"advisory locks", "sha256") + claim),
+        "this hash uncut": hashlib.sha512(claim + b"." + key),
+        "the locks' key": hashlib.sha384(
+            claim + b"." + hmac.digest(key, b"advisory locks", "sha256")
+        ),
     }
     session = raw(mine)
     for title, signature in signatures.items():
