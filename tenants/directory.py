@@ -16,6 +16,8 @@ from uuid import UUID
 from regions.mapfile import Change, Watched
 from tenants.limits.values import UNLIMITED, Limits, resolve
 
+NAMED = 20  # tenants that a sentence names
+
 
 @dataclass(frozen=True, slots=True)
 class TenantRecord:
@@ -113,6 +115,12 @@ def slugs_by_cell(directory: Directory) -> dict[str, list[str]]:
     for slug, record in sorted(directory.by_slug.items()):
         found.setdefault(record.cell, []).append(slug)
     return found
+
+
+def first_of(slugs: Sequence[str]) -> str:
+    """As many of them as fit into a sentence, and how many more there are."""
+    more = f" and {len(slugs) - NAMED} more" if len(slugs) > NAMED else ""
+    return ", ".join(slugs[:NAMED]) + more
 
 
 class DirectoryFile(Watched[Directory]):

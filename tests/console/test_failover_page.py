@@ -8,7 +8,8 @@ import redis
 from django.test import Client
 
 from console.tasks import failover_region
-from console.templatetags.console import NAMED, named
+from console.templatetags.console import named
+from tenants.directory import NAMED
 from tenants.models import Operation
 
 URL = "/console/region/eu-west/failover/"

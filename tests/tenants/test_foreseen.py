@@ -17,8 +17,8 @@ from regions.failover import emptying
 from regions.failover import plan as planning
 from regions.mapfile import publish_document
 from regions.topology import CellSpec, TenancyMode, Topology, WritePolicy
+from tenants.directory import NAMED
 from tenants.management.commands import region
-from tenants.management.commands.region import SHOWN
 
 WEST, CENTRAL = "eu-west", "eu-central"
 SECRETS = {"passwords": {}, "master_key": "key", "operator_password": "word"}
@@ -30,7 +30,7 @@ EVERYWHERE = [
     CellSpec("every", TenancyMode.SHARED, WritePolicy.ACTIVE_ACTIVE, (WEST, CENTRAL)),
     CellSpec("last", TenancyMode.SHARED, WritePolicy.ACTIVE_ACTIVE, (WEST,)),
 ]
-ALONE = [f"tenant-{number:02}" for number in range(SHOWN + 5)]
+ALONE = [f"tenant-{number:02}" for number in range(NAMED + 5)]
 EMPTIED = [("failover", WEST), ("evacuate", WEST), ("drain", WEST), ("maintenance", WEST)]
 
 
@@ -84,7 +84,7 @@ def test_people_are_told_how_many_go_dark_and_who_the_first_of_them_are(
     words: tuple[str, ...],
 ) -> None:
     text = told(*words)
-    assert f"Tenants ({len(ALONE)}): {', '.join(ALONE[:SHOWN])}, and 5 more." in text
+    assert f"Tenants ({len(ALONE)}): {', '.join(ALONE[:NAMED])} and 5 more." in text
     assert f"{len(ALONE) + 1} tenants would have no writer." in text
     assert "last → nowhere: B06: it goes dark with eu-west: no other region is lawful." in text
     assert "ann" not in text

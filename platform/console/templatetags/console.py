@@ -12,6 +12,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from tenants.directory import first_of
+
 register = template.Library()
 
 BADGES: Mapping[str, tuple[str, str]] = {
@@ -46,14 +48,10 @@ BADGES: Mapping[str, tuple[str, str]] = {
 }
 
 
-NAMED = 20
-
-
 @register.filter
 def named(names: Sequence[str]) -> str:
     """The first of them, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return (", ".join(names[:NAMED]) or "—") + more
+    return first_of(names) or "—"
 
 
 @register.simple_tag

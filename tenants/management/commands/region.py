@@ -16,9 +16,7 @@ from regions.failover.draining import plan_nowhere
 from regions.failover.plan import Plan, answers, plan_failover, plan_switchover
 from regions.replication.status import cell_status
 from regions.topology import Topology, read_topology
-from tenants.directory import newest_directory, slugs_by_cell
-
-SHOWN = 20  # tenants that are named on a line; `--json` names all
+from tenants.directory import first_of, newest_directory, slugs_by_cell
 
 
 class Command(VerbCommand):
@@ -203,8 +201,7 @@ class Command(VerbCommand):
         if planned["to"] or not tenants:
             self.stdout.write(f"{line} Tenants: {len(tenants)}.")
             return
-        more = f", and {len(tenants) - SHOWN} more" if len(tenants) > SHOWN else ""
-        named = f"Tenants ({len(tenants)}): {', '.join(tenants[:SHOWN])}{more}."
+        named = f"Tenants ({len(tenants)}): {first_of(tenants)}."
         self.stdout.write(self.style.WARNING(f"{line} {named}"))
 
     show_switchover = show_evacuate = show_drain = show_failback = show_failover
