@@ -12,7 +12,10 @@ from typing import TypeVar
 from django.db import Error as DjangoError
 from psycopg import Error as PostgresError
 
+from regions.cli import one_line
+from regions.errors import NoWriter
 from tenants.errors import TenantsError
+from tenants.isolation.base import Progress
 
 # Longer than a failover takes.
 PATIENCE_SECONDS = 60.0
@@ -22,10 +25,10 @@ _LEASE_LOST = "MDF01"
 T = TypeVar("T")
 
 
-def across_writers(attempt: Callable[[], T]) -> T:
+def across_writers(attempt: Callable[[], T], progress: Progress) -> T:
     """What `attempt` returns, tried again while a region's database refuses it because another
-    region holds the lease, or none does yet: for `PATIENCE_SECONDS` from the first refusal, then it
-    raises the last one. `attempt` looks for the writer each time; its other errors are raised."""
+    region holds the lease, or none does yet. `attempt` looks for the writer each time; its other
+    errors are raised. Raises NoWriter after `PATIENCE_SECONDS` of refusals."""
     deadline: float | None = None
     while True:
         try:
@@ -33,9 +36,15 @@ def across_writers(attempt: Callable[[], T]) -> T:
         except (DjangoError, PostgresError, TenantsError) as error:
             if not lease_was_lost(error):
                 raise
-            deadline = deadline or time.monotonic() + PATIENCE_SECONDS
+            if deadline is None:
+                deadline = time.monotonic() + PATIENCE_SECONDS
+                progress(f"waiting for the control cell's writer: {one_line(error)}", 5)
             if time.monotonic() > deadline:
-                raise
+                raise NoWriter(
+                    f"The control cell had no writer for {PATIENCE_SECONDS:g} s: {one_line(error)}."
+                    " Repeat the command once `region list` shows one: it goes on where it"
+                    " stopped."
+                ) from error
         time.sleep(PAUSE_SECONDS)
 
 

@@ -1,7 +1,8 @@
 """Makes a cell: its databases in exactly its regions, isolated and replicated.
 
 Guarantees that a cell is listed as ready only when tenants can be placed in it, that a failure
-leaves neither a row nor a database, and that a making which was stopped can be repeated.
+leaves neither a row nor a database, and that a making which was stopped, or in which the control
+cell lost its writer, is gone on with when it is repeated.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tenants.databases import control_writer_alias
 from tenants.errors import InvalidRequest
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
+from tenants.lifecycle.across_writers import across_writers, lease_was_lost
 from tenants.lifecycle.register import forget_cell, register_cell
 from tenants.lifecycle.set_policy import checked_timetable
 from tenants.models import Spare, Tenant
@@ -41,16 +43,21 @@ def create_cell(
     actor: str,
     progress: Progress,
 ) -> Cell:
-    """Raises InvalidRequest, InvalidTimetable or UnknownRegion before anything is changed."""
+    """Raises InvalidRequest, InvalidTimetable or UnknownRegion before anything is changed, and
+    NoWriter if nobody could write the control cell for a minute."""
     check_name(name, "cell's name")
     wanted, places = parse_policy(policy), known_regions(regions)
     hours = checked_timetable(wanted, timetable, places)
     spec = CellSpec(name, parse_mode(mode), wanted, places, hours)
-    using = control_writer_alias()
-    made = Cell.objects.using(using).filter(name=name).exclude(state=Cell.State.PROVISIONING)
-    if made.exists():
-        raise InvalidRequest(f"A cell called {name!r} exists already.")
-    return make(spec, actor=actor, progress=progress)
+
+    def attempt() -> Cell:
+        using = control_writer_alias()
+        made = Cell.objects.using(using).filter(name=name).exclude(state=Cell.State.PROVISIONING)
+        if made.exists():
+            raise InvalidRequest(f"A cell called {name!r} exists already.")
+        return make(spec, actor=actor, progress=progress)
+
+    return across_writers(attempt, progress)
 
 
 def make(
@@ -71,8 +78,9 @@ def make(
         if cell.state == Cell.State.PROVISIONING:
             try:
                 furnish(spec, progress)
-            except (DjangoError, PostgresError, OSError):
-                discard(spec)
+            except (DjangoError, PostgresError, OSError) as error:
+                if not lease_was_lost(error):
+                    discard(spec)
                 raise
             cell.state = ready_as
             cell.has_seed = isolation_of(spec).has_seed(spec.regions[0])

@@ -64,7 +64,8 @@ def provision(
     progress: Progress,
 ) -> Tenant:
     """Raises InvalidRequest, KeyReused, SlugTaken, ResidencyDenied … before anything is changed,
-    and ProvisioningFailed after what was made has been taken back. Repeating it is safe."""
+    and ProvisioningFailed after what was made has been taken back; NoWriter if nobody could write
+    the control cell for a minute. Repeating it is safe."""
     check_name(slug, "slug")
     wishes = {"mode": mode, "cell": cell, "residency": residency, "policy": policy}
     named = list(regions) if regions else None
@@ -89,7 +90,7 @@ def provision(
         tenant = run.place(placement)
         return tenant, own_host(slug), replace(placement.spec, name=tenant.cell_id)
 
-    tenant, host, spec = across_writers(attempt)
+    tenant, host, spec = across_writers(attempt, progress)
     progress("waiting until every region serves it", 85)
     wait_until_usable(slug, host, spec)
     progress("ready", 100)

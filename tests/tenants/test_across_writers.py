@@ -1,4 +1,4 @@
-"""An onboarding outlasts a change of the control cell's writer, at each of its steps."""
+"""An onboarding, and the making of a cell, outlast a change of the control cell's writer."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ import pytest
 from desk.models import Ticket
 from regions import cells
 from regions.deployment import CONTROL_CELL, Deployment
+from regions.errors import NoWriter
 from tenants import lifecycle
 from tenants.context import tenant_scope
 from tenants.errors import ProvisioningFailed
 from tenants.lifecycle import across_writers
 from tenants.models import Cell, Tenant
 from tenants.seams import record_for
+from testkit.control import end_cell
 from tests.tenants.conftest import HOME, silent
 
 STEPS = {"schema": ("registering", "opening its doors"), "dedicated": ("opening its doors",)}
 
 
 class Gate:
-    """No region may write the control cell from `step` on, until the next attempt begins."""
+    """No region may write the control cell from `step` on, until somebody says that it waits."""
 
     def __init__(self, deployment: Deployment, step: str, *, opens: bool) -> None:
         self.deployment, self.step, self.opens = deployment, step, opens
         self.shut = 0
+        self.said: list[str] = []
 
     def __call__(self, step: str, percent: int) -> None:
+        self.said.append(step)
         if step == self.step and not self.shut:
             self.shut += 1
             self.set("-infinity")
-        elif percent == 5 and self.shut and self.opens:
+        elif step.startswith("waiting for the control cell's writer") and self.opens:
             self.set("infinity")
 
     def set(self, until: str) -> None:
@@ -84,6 +88,48 @@ def test_it_says_so_when_no_writer_comes(control: Deployment, monkeypatch: pytes
     lifecycle.erase(left.slug, actor="test", progress=silent)
 
 
+@pytest.fixture
+def name(control: Deployment) -> Iterator[str]:
+    name = f"w-{uuid4().hex[:8]}"
+    yield name
+    end_cell(name)
+
+
+def make_cell(name: str, gate: Gate) -> Cell:
+    place = {"regions": [HOME], "policy": "active_active"}
+    return lifecycle.create_cell(name, mode="shared", actor="test", progress=gate, **place)
+
+
+def database_of(control: Deployment, name: str) -> int | None:
+    database = f"cell_{name.replace('-', '_')}"
+    with cells.administrator(control, HOME) as admin:
+        found = admin.execute("SELECT oid FROM pg_database WHERE datname = %s", [database])
+        return next(iter(found.fetchone() or ()), None)
+
+
+def test_a_cell_is_gone_on_with_when_the_control_cell_has_a_writer_again(
+    control: Deployment, name: str
+):
+    gate = Gate(control, f"replication of cell {name}", opens=True)
+    cell = make_cell(name, gate)
+    assert (gate.shut, cell.state) == (1, Cell.State.READY)
+    assert any(step.startswith("waiting for the control cell's writer") for step in gate.said)
+
+
+def test_what_is_there_of_a_cell_stays_for_who_repeats_the_command(
+    control: Deployment, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(across_writers, "PATIENCE_SECONDS", 0.5)
+    gate = Gate(control, f"replication of cell {name}", opens=False)
+    with pytest.raises(NoWriter, match="goes on where it stopped"):
+        make_cell(name, gate)
+    made = database_of(control, name)
+    assert made is not None
+    gate.set("infinity")
+    assert make_cell(name, Gate(control, "", opens=True)).state == Cell.State.READY
+    assert database_of(control, name) == made
+
+
 def test_other_failures_are_not_tried_again(control: Deployment):
     attempts = []
 
@@ -92,5 +138,5 @@ def test_other_failures_are_not_tried_again(control: Deployment):
         raise ProvisioningFailed("the disk is full")
 
     with pytest.raises(ProvisioningFailed):
-        across_writers.across_writers(attempt)
+        across_writers.across_writers(attempt, silent)
     assert len(attempts) == 1
