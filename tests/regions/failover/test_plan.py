@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,7 +66,9 @@ def test_a_cell_that_is_between_two_writers_is_waited_for(
 
     looks = iter([None, None, EAST])
     publish(None)
-    monkeypatch.setattr(planning.time, "sleep", lambda _: publish(next(looks)))
+    # Its own clock: threads of other tests sleep as they did.
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: publish(next(looks)))
+    monkeypatch.setattr(planning, "time", clock)
     await_writers(where, [WIDE])
     assert writer_of(where, WIDE) == EAST
 
