@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ import pytest
 from infra.fleet.commands import inherited
 from infra.fleet.state import REPOSITORY
 from testkit.grounds import in_memory
-from testkit.ports import free_port_base
+from testkit.ports import FLEETS, free_port_base
+from tests.fleet.forked import Programs
 from tests.settings import TEST_GUARD
 
 COMMAND_SECONDS = 240
@@ -49,8 +51,17 @@ class Fleet:
         return self._run(["manage.py", *arguments], check=check)
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`python ARGUMENTS…`, whatever comes of it."""
-        return self._run([*arguments], check=False)
+        """`python ARGUMENTS…` in a new interpreter, whatever comes of it."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
 
     def json(self, *arguments: str) -> Any:
         """The document of `manage.py ARGUMENTS… --json`."""
@@ -80,19 +91,19 @@ class Fleet:
         return httpx.request(method, url, headers=headers, timeout=35, **options)
 
     def _run(self, arguments: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=REPOSITORY,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
+        done = programs().run(
+            arguments, folder=REPOSITORY, environment=self.environment, seconds=COMMAND_SECONDS
         )
         if check:
             assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr}{done.stdout}"
         return done
+
+
+@cache
+def programs() -> Programs:
+    """What runs this session's commands, hundreds of them. That a new interpreter runs them as well
+    is seen where `up` runs some, where several run at once, and where one is killed."""
+    return Programs(inherited())
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +117,7 @@ def fleet() -> Iterator[Fleet]:
 def started(*words: str) -> Iterator[Fleet]:
     """One that was brought up with these words more."""
     folder = Path(tempfile.mkdtemp(prefix="meridian-fleet-", dir=in_memory()))
-    fleet = Fleet(folder, free_port_base())
+    fleet = Fleet(folder, free_port_base(among=FLEETS))
     TEST_GUARD.removes(folder)
     TEST_GUARD.runs(
         [sys.executable, "-m", "infra.fleet", "down", "--purge", "--dir", str(folder)],
