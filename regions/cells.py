@@ -19,6 +19,7 @@ from regions.deployment import (
     APP_ROLE,
     CONTROL_CELL,
     OWNER_ROLE,
+    PEER_ROLE,
     Deployment,
 )
 from regions.replication import install, transport
@@ -69,6 +70,8 @@ def prepare_region(deployment: Deployment, region: str) -> None:
                     sql.Literal(deployment.password(role)),
                 )
             )
+        if PEER_ROLE not in known:
+            admin.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(PEER_ROLE)))
         for setting, values in APP_SETTINGS.items():
             admin.execute(
                 sql.SQL("ALTER ROLE {} SET {} = {}").format(
@@ -91,18 +94,22 @@ def create_databases(deployment: Deployment, spec: CellSpec) -> None:
     """The cell's database, with the fabric in it, in each of the cell's regions."""
     for region in spec.regions:
         with administrator(deployment, region) as admin:
-            _create_database(admin, spec)
+            create_database(admin, spec)
             transport.ensure_role(admin, deployment, spec)
-        with administrator(deployment, region, spec.database) as admin:
-            _restrict(admin)
-            let_compare(admin)
-            # A row as the texts of its columns by name. In pg_catalog apps find it, too.
-            admin.execute("CREATE EXTENSION IF NOT EXISTS hstore SCHEMA pg_catalog")
-            install.become_owner(admin)
-            node = deployment.region(region).node
-            install.install(admin, spec, region=region, node=node)
-            if spec.name == CONTROL_CELL:
-                install.install_leases(admin)
+        lay(deployment, spec, region)
+
+
+def lay(deployment: Deployment, spec: CellSpec, region: str) -> None:
+    """The fabric in the cell's database there, and who may do what in it."""
+    with administrator(deployment, region, spec.database) as admin:
+        _restrict(admin)
+        let_compare(admin)
+        # A row as the texts of its columns by name. In pg_catalog apps find it, too.
+        admin.execute("CREATE EXTENSION IF NOT EXISTS hstore SCHEMA pg_catalog")
+        install.become_owner(admin)
+        install.install(admin, spec, region=region, node=deployment.region(region).node)
+        if spec.name == CONTROL_CELL:
+            install.install_leases(admin)
 
 
 def connect_replicas(deployment: Deployment, spec: CellSpec, *, only: str | None = None) -> None:
@@ -127,7 +134,7 @@ def drop_databases(deployment: Deployment, spec: CellSpec) -> None:
     present = []
     for region in spec.regions:
         with administrator(deployment, region) as admin:
-            if _database_exists(admin, spec.database):
+            if database_exists(admin, spec.database):
                 present.append(region)
     for drop in (transport.drop_subscriptions, transport.drop_slots):
         for region in present:
@@ -141,14 +148,15 @@ def drop_databases(deployment: Deployment, spec: CellSpec) -> None:
             admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(role))
 
 
-def _database_exists(admin: Connection, database: str) -> bool:
+def database_exists(admin: Connection, database: str) -> bool:
     found = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
     return found.fetchone() is not None
 
 
-def _create_database(admin: Connection, spec: CellSpec) -> None:
+def create_database(admin: Connection, spec: CellSpec) -> None:
+    """The cell's database, with nothing in it, unless there is one."""
     database = sql.Identifier(spec.database)
-    if not _database_exists(admin, spec.database):
+    if not database_exists(admin, spec.database):
         admin.execute(
             sql.SQL("CREATE DATABASE {} OWNER {}").format(database, sql.Identifier(OWNER_ROLE))
         )

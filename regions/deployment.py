@@ -29,6 +29,7 @@ ADMIN_ROLE = "postgres"
 OWNER_ROLE = "meridian_owner"
 APP_ROLE = "meridian_app"
 AGENT_ROLE = "meridian_agent"
+PEER_ROLE = "meridian_peer"  # nobody logs in as it: what all roles that replicate cells may
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,10 @@ from regions.deployment import ADMIN_ROLE, Deployment
 from regions.residency import Destination
 from regions.residency.audit import Channel, ClusterFacts
 
-DATABASES = "SELECT datname FROM pg_database ORDER BY datname"
+# Without templates, to which nobody can connect: they hold no row of anybody.
+DATABASES = """
+SELECT datname FROM pg_database WHERE datallowconn OR NOT datistemplate ORDER BY datname
+"""
 CHANNELS = """
 SELECT 'slot', slot_name, database, plugin FROM pg_replication_slots
 UNION ALL

@@ -60,16 +60,27 @@ def install(connection: Connection, spec: CellSpec, *, region: str, node: int) -
 
     def work() -> None:
         lay(connection)
-        connection.execute(
-            "INSERT INTO fabric.member (cell, region, node, version) VALUES (%s, %s, %s, %s)"
-            " ON CONFLICT (single) DO NOTHING",
-            (spec.name, region, node, version()),
-        )
-        connection.execute("UPDATE fabric.gate SET node = m.node FROM fabric.member m")
-        if not spec.policy.leased:
-            connection.execute("UPDATE fabric.gate SET valid_until = 'infinity'")
+        enrol(connection, spec, region=region, node=node)
 
     in_one_go(connection, work)
+
+
+def enrol(connection: Connection, spec: CellSpec, *, region: str, node: int) -> None:
+    """Where the fabric is: whose replica this database is."""
+    connection.execute(
+        "INSERT INTO fabric.member (cell, region, node, version) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (single) DO NOTHING",
+        (spec.name, region, node, version()),
+    )
+    connection.execute("UPDATE fabric.gate SET node = m.node FROM fabric.member m")
+    if not spec.policy.leased:
+        connection.execute("UPDATE fabric.gate SET valid_until = 'infinity'")
+
+
+def dismiss(connection: Connection) -> None:
+    """This database is nobody's replica any more."""
+    connection.execute("DELETE FROM fabric.member")
+    connection.execute("UPDATE fabric.gate SET node = NULL, valid_until = '-infinity'")
 
 
 def in_one_go(connection: Connection, work: Callable[[], None]) -> None:

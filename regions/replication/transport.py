@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from regions.deployment import Deployment
+from regions.deployment import PEER_ROLE, Deployment
 from regions.replication.install import PUBLICATION
 from regions.topology import CellSpec
 
@@ -55,8 +55,8 @@ def ensure_role(admin: Connection, deployment: Deployment, spec: CellSpec) -> No
         )
     )
     admin.execute(
-        sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
-            sql.Identifier(spec.database), sql.Identifier(role)
+        sql.SQL("GRANT CONNECT ON DATABASE {} TO {role}; GRANT {} TO {role}").format(
+            sql.Identifier(spec.database), sql.Identifier(PEER_ROLE), role=sql.Identifier(role)
         )
     )
 

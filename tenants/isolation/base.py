@@ -20,7 +20,7 @@ from psycopg.errors import DuplicateTable
 
 from regions import cells
 from regions.current import deployment
-from regions.replication import capture, settle, transport
+from regions.replication import capture, settle
 from regions.topology import CellSpec
 from tenants.directory import TenantRecord
 from tenants.isolation import (
@@ -73,7 +73,7 @@ class Isolation(ABC):
                 kept_tasks.install(connection)
             with cells.administrator(deployment(), region, self.spec.database) as administrator:
                 extensions.install(administrator, settings.MERIDIAN_EXTENSIONS)
-                hardening.harden(administrator, transport.role_name(self.spec.name))
+                hardening.harden(administrator)
 
     def secure(self, progress: Progress) -> None:
         """What keeps tenants apart and what captures their changes, put in force again in a cell

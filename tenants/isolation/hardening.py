@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
-from regions.deployment import AGENT_ROLE, APP_ROLE, OWNER_ROLE
+from regions.deployment import AGENT_ROLE, APP_ROLE, OWNER_ROLE, PEER_ROLE
 
 Connection = psycopg.Connection[Any]
 
@@ -67,7 +67,7 @@ COLUMNS = {
 }
 LANGUAGES = ("plpgsql", "sql")
 
-_OPERATORS = (OWNER_ROLE, AGENT_ROLE, "pg_monitor")
+_OPERATORS = (OWNER_ROLE, AGENT_ROLE, PEER_ROLE, "pg_monitor")
 
 _FOUND = """
 SELECT oid::regprocedure::text FROM pg_proc
@@ -86,10 +86,10 @@ SELECT DISTINCT proname::text FROM pg_proc
 """
 
 
-def harden(administrator: Connection, replication_role: str) -> None:
+def harden(administrator: Connection) -> None:
     """Shut everything that the administrator is able to shut. The administrator, the platform's
-    other roles and the peers, as `replication_role`, keep what they had."""
-    kept = sql.SQL(", ").join(map(sql.Identifier, (*_OPERATORS, replication_role)))
+    other roles and the peers keep what they had."""
+    kept = sql.SQL(", ").join(map(sql.Identifier, _OPERATORS))
     for statement in _statements(administrator, sql.SQL("CURRENT_USER, {}").format(kept)):
         try:
             administrator.execute(statement)

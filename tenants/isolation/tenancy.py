@@ -24,9 +24,19 @@ def install(connection: Connection, key: bytes) -> None:
     with connection.transaction():
         for script in _SQL:
             connection.execute(script)
-        connection.execute(
-            "INSERT INTO tenancy.secret (context_key, lock_key) VALUES (%s, %s)"
-            " ON CONFLICT (one) DO UPDATE"
-            " SET context_key = excluded.context_key, lock_key = excluded.lock_key",
-            (key, hmac.digest(key, b"advisory locks", "sha256")),
-        )
+        set_key(connection, key)
+
+
+def set_key(connection: Connection, key: bytes) -> None:
+    """Where the schema is: the cell's key from now on."""
+    connection.execute(
+        "INSERT INTO tenancy.secret (context_key, lock_key) VALUES (%s, %s)"
+        " ON CONFLICT (one) DO UPDATE"
+        " SET context_key = excluded.context_key, lock_key = excluded.lock_key",
+        (key, hmac.digest(key, b"advisory locks", "sha256")),
+    )
+
+
+def forget_key(connection: Connection) -> None:
+    """No context is valid here."""
+    connection.execute("DELETE FROM tenancy.secret")

@@ -8,6 +8,7 @@ cell lost its writer, is gone on with when it is repeated.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from django.db import Error as DjangoError
 from django.db import transaction
@@ -20,6 +21,7 @@ from regions.topology import CellSpec
 from tenants.claim import claim
 from tenants.databases import control_writer_alias
 from tenants.errors import InvalidRequest
+from tenants.isolation import templates
 from tenants.isolation.base import Progress
 from tenants.isolation.modes import isolation_of
 from tenants.lifecycle.across_writers import across_writers, lease_was_lost
@@ -91,8 +93,11 @@ def make(
 def furnish(spec: CellSpec, progress: Progress) -> None:
     """The databases of a registered cell, in each of its regions. Safe to repeat."""
     progress(f"databases in {', '.join(spec.regions)}", 10)
-    cells.create_databases(deployment(), spec)
-    isolation_of(spec).prepare_cell(progress)
+    begun = tuple(name for name in spec.regions if not templates.copy(spec, name, progress))
+    if begun:
+        rest = replace(spec, regions=begun)
+        cells.create_databases(deployment(), rest)
+        isolation_of(rest).prepare_cell(progress)
     progress(f"replication of cell {spec.name}", 75)
     cells.connect_replicas(deployment(), spec)
 

@@ -78,7 +78,7 @@ def earlier(deployment: Deployment) -> Iterator[psycopg.Connection[Any]]:
     """A cell as that version made it, with what writes and a peer have left in it."""
     cells.prepare_region(deployment, HOME)
     with cells.administrator(deployment, HOME) as admin:
-        cells._create_database(admin, spec("earlier"))
+        cells.create_database(admin, spec("earlier"))
     with cells.administrator(deployment, HOME, "cell_earlier") as session:
         cells._restrict(session)
         session.execute("CREATE EXTENSION hstore SCHEMA pg_catalog")
@@ -177,7 +177,7 @@ def test_a_log_that_this_version_cannot_read_is_refused_before_anything_is_chang
 def test_a_broken_making_is_no_replica_to_be_upgraded(deployment: Deployment) -> None:
     cells.prepare_region(deployment, HOME)
     with cells.administrator(deployment, HOME) as admin:
-        cells._create_database(admin, spec("half"))
+        cells.create_database(admin, spec("half"))
         try:
             assert "cell_half" not in upgrade_replicas(deployment, HOME)
         finally:

@@ -1,0 +1,86 @@
+"""New cells' databases, as copies of their mode's template in each region.
+
+Guarantees that a template is what this code would make in an empty database, with this deployment's
+settings and without a key: whatever that follows from is part of its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib import resources
+
+from django.conf import settings
+
+from regions import cells, templates
+from regions.current import deployment
+from regions.replication import transport
+from regions.topology import CellSpec, TenancyMode, WritePolicy
+from tenants.claim import claim
+from tenants.errors import CellBusy
+from tenants.isolation import blueprint, tenancy
+from tenants.isolation.base import Progress
+from tenants.isolation.modes import isolation_of
+from tenants.isolation.owner import owner
+
+WAIT_SECONDS = 120.0
+
+
+def copy(spec: CellSpec, region: str, progress: Progress) -> bool:
+    """The cell's database there, made of the template, which is made first if need be. False if
+    there is a database of that name already: then nothing is changed."""
+    with cells.administrator(deployment(), region) as admin:
+        if cells.database_exists(admin, spec.database):
+            return False
+    templates.copy(deployment(), spec, region, _template(spec.mode, region, progress))
+    with cells.administrator(deployment(), region) as admin:
+        transport.ensure_role(admin, deployment(), spec)
+    with owner(spec, region) as connection:
+        tenancy.set_key(connection, deployment().context_key(spec.name))
+    return True
+
+
+def name_of(mode: TenancyMode) -> str:
+    return f"{_kind(mode)}{_version()[:16]}"
+
+
+def _kind(mode: TenancyMode) -> str:
+    return f"template_{mode.value}_"
+
+
+def _template(mode: TenancyMode, region: str, progress: Progress) -> str:
+    name = name_of(mode)
+    busy = CellBusy(f"Another process has been making {name} in {region} for too long.")
+    with cells.administrator(deployment(), region) as admin:
+        if cells.database_exists(admin, name):
+            return name
+        with claim(f"template {mode.value} {region}", busy, patience=WAIT_SECONDS):
+            if not cells.database_exists(admin, name):
+                _make(mode, region, name, progress)
+    return name
+
+
+def _make(mode: TenancyMode, region: str, name: str, progress: Progress) -> None:
+    progress(f"the template of {mode.value} cells in {region}", 20)
+    # No cell has this name: it does not begin with a letter.
+    spec = CellSpec(f"-{mode.value}", mode, WritePolicy.ACTIVE_PASSIVE, (region,))
+    templates.begin(deployment(), spec, region)
+    isolation_of(spec).prepare_cell(progress)
+    with owner(spec, region) as connection:
+        tenancy.forget_key(connection)
+    templates.seal(deployment(), spec, region, name, kind=_kind(mode))
+
+
+def _version() -> str:
+    parts = (blueprint.fingerprint(), repr(settings.MERIDIAN_EXTENSIONS), _texts())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@cache
+def _texts() -> str:
+    """Of the SQL that is run in each cell's database; modules are in the fingerprint."""
+    found = hashlib.sha256(templates.version().encode())
+    for file in sorted(resources.files("tenants.isolation").iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".sql"):
+            found.update(file.read_bytes())
+    return found.hexdigest()
