@@ -1,7 +1,8 @@
 """New cells' databases, as copies of their mode's template in each region.
 
 Guarantees that a template is what this code would make in an empty database, with this deployment's
-settings and without a key: whatever that follows from is part of its name.
+settings and without a key: whatever that follows from is part of its name. So is the script that
+shared tables were made by, so that a cell's replicas have the same rows in them.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ def copy(spec: CellSpec, region: str, progress: Progress) -> bool:
 
 
 def name_of(mode: TenancyMode) -> str:
-    return f"{_kind(mode)}{_version()[:16]}"
+    tables = blueprint.find(mode) if mode is TenancyMode.SHARED else None
+    parts = [blueprint.fingerprint(), repr(settings.MERIDIAN_EXTENSIONS), _texts()]
+    parts += [tables.text] if tables else []
+    return f"{_kind(mode)}{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
 
 
 def _kind(mode: TenancyMode) -> str:
@@ -49,18 +53,17 @@ def _kind(mode: TenancyMode) -> str:
 
 
 def _template(mode: TenancyMode, region: str, progress: Progress) -> str:
-    name = name_of(mode)
-    busy = CellBusy(f"Another process has been making {name} in {region} for too long.")
+    busy = CellBusy(f"Another process makes the template of {mode.value} cells. Try again later.")
     with cells.administrator(deployment(), region) as admin:
-        if cells.database_exists(admin, name):
-            return name
-        with claim(f"template {mode.value} {region}", busy, patience=WAIT_SECONDS):
-            if not cells.database_exists(admin, name):
-                _make(mode, region, name, progress)
-    return name
+        if not cells.database_exists(admin, name_of(mode)):
+            # One region after the other: the first leaves the script that the others play.
+            with claim(f"template {mode.value}", busy, patience=WAIT_SECONDS):
+                if not cells.database_exists(admin, name_of(mode)):
+                    _make(mode, region, progress)
+    return name_of(mode)
 
 
-def _make(mode: TenancyMode, region: str, name: str, progress: Progress) -> None:
+def _make(mode: TenancyMode, region: str, progress: Progress) -> None:
     progress(f"the template of {mode.value} cells in {region}", 20)
     # No cell has this name: it does not begin with a letter.
     spec = CellSpec(f"-{mode.value}", mode, WritePolicy.ACTIVE_PASSIVE, (region,))
@@ -68,12 +71,7 @@ def _make(mode: TenancyMode, region: str, name: str, progress: Progress) -> None
     isolation_of(spec).prepare_cell(progress)
     with owner(spec, region) as connection:
         tenancy.forget_key(connection)
-    templates.seal(deployment(), spec, region, name, kind=_kind(mode))
-
-
-def _version() -> str:
-    parts = (blueprint.fingerprint(), repr(settings.MERIDIAN_EXTENSIONS), _texts())
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    templates.seal(deployment(), spec, region, name_of(mode), kind=_kind(mode))
 
 
 @cache

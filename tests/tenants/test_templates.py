@@ -14,9 +14,10 @@ from infra.postgres.binaries import find_postgres
 from regions import cells, inventory
 from regions.deployment import ADMIN_ROLE, OWNER_ROLE, Deployment
 from regions.topology import CellSpec, TenancyMode, WritePolicy, database_name
-from tenants.isolation import templates
+from tenants.isolation import blueprint, templates
 from tenants.isolation.modes import isolation_of
 from tenants.lifecycle import create_cell
+from tenants.models import Blueprint
 from testkit.control import end_cell, silent
 from tests.tenants.conftest import HOME, MODES
 
@@ -109,6 +110,19 @@ def test_a_cell_is_finished_whose_making_ended_after_the_copy(control: Deploymen
     copied(control, database_name(name))
     make(name, "shared")
     assert identity(control, database_name(name)) == [name, control.context_key(name), 0, 1]
+
+
+def test_shared_tables_made_by_another_script_are_another_template(control: Deployment, name: str):
+    make(other := f"w-{uuid4().hex[:8]}", "shared")
+    end_cell(other)
+    before = templates.name_of(TenancyMode.SHARED)
+    Blueprint.objects.filter(name__startswith="shared:").delete()
+    blueprint._verified.clear()
+    make(name, "shared")
+    assert templates.name_of(TenancyMode.SHARED) != before
+    with cells.administrator(control, HOME) as admin:
+        assert cells.database_exists(admin, templates.name_of(TenancyMode.SHARED))
+        assert not cells.database_exists(admin, before)
 
 
 def test_a_template_is_made_anew_after_its_making_broke_off(control: Deployment, name: str):
