@@ -103,7 +103,7 @@ def _settings_of(
 
 # A prefix behind what it is for (the last two: from when, until when): it stays until any of that
 # is another.
-_Sent = tuple[TenantRecord, bytes, Claim | None, int, int, Prefix]
+_Sent = tuple[TenantRecord, bytes, Claim | None, float, float, Prefix]
 
 
 @dataclass(slots=True)
@@ -149,7 +149,8 @@ class CellContext:
         if asking is None:
             return None
         slot = int(now) // RENEW_SECONDS
-        since, until = slot * RENEW_SECONDS, (slot + 1) * RENEW_SECONDS
+        # The clock's own type: to compare two kinds of numbers takes ten times as long.
+        since, until = float(slot * RENEW_SECONDS), float((slot + 1) * RENEW_SECONDS)
         prefix = self._prefix(asking, label, slot)
         self._latest = asking, label, claim, since, until, prefix
         return prefix

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _TRANSACTION_CONTROL = (b"SAVEPOINT ", b"RELEASE SAVEPOINT ", b"ROLLBACK TO SAVEPOINT ")
 # Each statement asks: looked up in their enumeration they cost three times what the question does.
 _IDLE, _FAILED = TransactionStatus.IDLE, TransactionStatus.INERROR
+# By name: to ask `super()` for them costs a statement more than to look up its context.
+_send, _take = ClientCursor._execute_send, ClientCursor._set_results
 
 
 class TenantCursor(CursorMixin, ClientCursor[Any]):
@@ -55,11 +57,11 @@ class TenantCursor(CursorMixin, ClientCursor[Any]):
                 )
             text, self._skipped = prefix
             query.query = text + query.query
-        super()._execute_send(query, force_extended=force_extended, binary=binary)
+        _send(self, query, force_extended=force_extended, binary=binary)
 
     def _set_results(self, results: list[PGresult]) -> None:
         # An empty statement has no result of its own.
-        super()._set_results(results[self._skipped :] or results)
+        _take(self, results[self._skipped :] or results)
 
     def _prefix(self, statement: bytes) -> Prefix | None:
         context = self.context
