@@ -126,6 +126,8 @@ CREATE UNLOGGED TABLE IF NOT EXISTS fabric.txn (
 );
 -- The task that writes, if one does: `fabric.claim`, which is sent with each of its statements.
 ALTER TABLE fabric.txn ADD COLUMN IF NOT EXISTS claim text;
+-- In which of its messages the gate was looked at last, before the commit.
+ALTER TABLE fabric.txn ADD COLUMN IF NOT EXISTS looked timestamptz;
 
 CREATE TABLE IF NOT EXISTS fabric.relation (
     rel text PRIMARY KEY,
