@@ -70,7 +70,7 @@ def test_a_cell_in_use_gets_a_region_and_loses_it_again(
         with pytest.raises(CommandError, match=reason):
             cell("add-region", name, region)
     with cells.administrator(deployment, "us-east") as admin:
-        assert not cells._database_exists(admin, database_name(name))
+        assert not cells.database_exists(admin, database_name(name))
 
     assert cell("add-region", name, AWAY)["regions"] == [HOME, AWAY]
     verdict = cell("verify", name)
@@ -84,7 +84,7 @@ def test_a_cell_in_use_gets_a_region_and_loses_it_again(
     with tenant_scope(tenant):
         assert Ticket.objects.get(pk=written.pk).title == "from the new region"
     with cells.administrator(deployment, AWAY) as admin:
-        assert not cells._database_exists(admin, database_name(name))
+        assert not cells.database_exists(admin, database_name(name))
     assert list(Replica.objects.filter(cell=name).values_list("region_id", flat=True)) == [HOME]
     done = AuditEntry.objects.filter(subject=name).order_by("at").values_list("verb", flat=True)
     assert [verb for verb in done if "region" in verb] == ["add_region", "remove_region"]

@@ -98,7 +98,7 @@ def test_a_join_that_fails_leaves_nothing_and_one_that_was_killed_is_begun_again
         club.join(US)
     assert [club.links(region) for region in (EU, DE, US)] == before
     with cells.administrator(club.deployment, US) as admin:
-        assert not cells._database_exists(admin, club.spec.database)
+        assert not cells.database_exists(admin, club.spec.database)
 
     with monkeypatch.context() as killed:
         killed.setattr(membership, "part", lambda *_: None)
