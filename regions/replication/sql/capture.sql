@@ -83,15 +83,17 @@ END $$;
 -- by then. One trigger without a condition, which the server would read anew in each transaction.
 -- SET CONSTRAINTS ALL IMMEDIATE, as Django's check_constraints says, is no commit: it has what was put
 -- off done while it runs, and what comes later within the trigger that begins a statement. Then the
--- look is put off again; once a message, as one may have such a command and the commit.
+-- look is put off again. Nothing but its text tells that command from the commit, and one message may
+-- have both: so often as it has the word (`looks`), the look is put off, and then it was the commit.
 CREATE OR REPLACE FUNCTION fabric.guard_commit() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     fine boolean;
+    again bigint := 0;
 BEGIN
     SELECT g.epoch = NEW.epoch AND fabric.is_open(g) AND coalesce(NEW.claim = '', true)
            AND pg_trigger_depth() = 1
-           AND coalesce(current_query() NOT ILIKE '%set constraints%', true) INTO fine
+           AND coalesce(current_query() COLLATE "C" NOT ILIKE '%constraints%', true) INTO fine
       FROM fabric.gate g;
     IF fine THEN
         RETURN NULL;
@@ -103,10 +105,18 @@ BEGIN
     IF NEW.claim <> '' THEN
         PERFORM fabric.require_claim(string_to_array(NEW.claim, '.'), NEW.epoch);
     END IF;
-    IF (pg_trigger_depth() > 1 OR current_query() ILIKE '%set constraints%')
-       AND NEW.looked IS DISTINCT FROM statement_timestamp() THEN
+    IF NEW.looked = statement_timestamp() THEN
+        again := NEW.looks;
+    ELSIF current_query() COLLATE "C"
+          ~* 'set(\s|--[^\r\n]*[\r\n]|/\*.*\*/)+constraints' THEN
+        again := regexp_count(current_query() COLLATE "C", 'constraints', 1, 'i');
+    END IF;
+    IF pg_trigger_depth() > 1 OR again > 0 THEN
         SET CONSTRAINTS fabric.guard_commit DEFERRED;
-        UPDATE fabric.txn SET looked = statement_timestamp() WHERE xact = NEW.xact;
+        UPDATE fabric.txn
+           SET looked = statement_timestamp(),
+               looks = CASE WHEN pg_trigger_depth() > 1 THEN again ELSE again - 1 END
+         WHERE xact = NEW.xact;
     END IF;
     RETURN NULL;
 END $$;

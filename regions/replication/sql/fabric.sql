@@ -126,8 +126,10 @@ CREATE UNLOGGED TABLE IF NOT EXISTS fabric.txn (
 );
 -- The task that writes, if one does: `fabric.claim`, which is sent with each of its statements.
 ALTER TABLE fabric.txn ADD COLUMN IF NOT EXISTS claim text;
--- In which of its messages the gate was looked at last, before the commit.
+-- In which of its messages the gate was looked at last, before the commit, and how often that message
+-- may still have it looked at and be no commit.
 ALTER TABLE fabric.txn ADD COLUMN IF NOT EXISTS looked timestamptz;
+ALTER TABLE fabric.txn ADD COLUMN IF NOT EXISTS looks bigint;
 
 CREATE TABLE IF NOT EXISTS fabric.relation (
     rel text PRIMARY KEY,

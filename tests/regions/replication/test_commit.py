@@ -19,6 +19,13 @@ TRANSACTIONS = {
     "checked twice": (WRITE, NOW, LATER, NOW, LATER),
     "at once from the beginning": (NOW, WRITE, WRITE),
     "checked between two commands": (WRITE, f"SELECT 1; {NOW.lower()}; {LATER}"),
+    "checked twice in one message": (WRITE, f"{NOW}; {NOW}"),
+    "checked often in one message": (WRITE, "; ".join([NOW, LATER] * 5)),
+    "checked by name": (WRITE, "SET CONSTRAINTS fabric.guard_commit IMMEDIATE"),
+    "two spaces": (WRITE, "SET  CONSTRAINTS ALL IMMEDIATE"),
+    "on two lines": (WRITE, "SET\n\tCONSTRAINTS\nALL IMMEDIATE"),
+    "comments between": (WRITE, "SET/* a /* b */ */--c\nConstraints/**/ALL IMMEDIATE"),
+    "comments between, twice": (WRITE, "; ".join(["SET/**/CONSTRAINTS/**/ALL IMMEDIATE"] * 2)),
     "checked in what is taken back": (WRITE, "SAVEPOINT a", NOW, "ROLLBACK TO a"),
     "written after what is taken back": ("SAVEPOINT a", WRITE, NOW, "ROLLBACK TO a", WRITE),
 }
@@ -43,6 +50,7 @@ def test_it_commits_where_the_lease_is_still_the_same(mesh: Mesh, name: str) -> 
         for statement in TRANSACTIONS[name]:
             mesh.write(EU, statement)
     mesh.write(EU, f"BEGIN; {WRITE}; {NOW}; COMMIT")
-    mesh.write(EU, "INSERT INTO note (title) VALUES ('set constraints, he wrote')")
+    for title in ("set constraints, he wrote", "constraints " * 300, "set constraints " * 300):
+        mesh.write(EU, f"INSERT INTO note (title) VALUES ('{title}')")
     mesh.settle()
     mesh.assert_equal()
