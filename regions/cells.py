@@ -129,6 +129,14 @@ def connect_replicas(deployment: Deployment, spec: CellSpec, *, only: str | None
                     )
 
 
+def end_sessions(admin: Connection, database: str, *, milliseconds: int) -> None:
+    """Autovacuum's, too. To copy or drop a database PostgreSQL itself waits for five seconds."""
+    admin.execute(
+        "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE datname = %s",
+        (milliseconds, database),
+    )
+
+
 def drop_databases(deployment: Deployment, spec: CellSpec) -> None:
     """Remove the cell's databases, slots and roles from all its regions."""
     present = []

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from regions import cells
 from regions.deployment import OWNER_ROLE, Deployment
-from regions.replication import install
+from regions.replication import install, transport
 from regions.topology import CellSpec
 
 Connection = psycopg.Connection[Any]
@@ -27,8 +27,10 @@ _OLDER = "SELECT datname FROM pg_database WHERE datistemplate AND datname ^@ %s 
 
 def version() -> str:
     """Of all that this package puts into a cell's database."""
-    text = resources.files("regions").joinpath("cells.py").read_text()
-    return hashlib.sha256((install.version() + text).encode()).hexdigest()
+    found = hashlib.sha256(install.version().encode())
+    for module in ("cells.py", "replication/install.py"):
+        found.update(resources.files("regions").joinpath(module).read_bytes())
+    return found.hexdigest()
 
 
 def begin(deployment: Deployment, spec: CellSpec, region: str) -> None:
@@ -50,10 +52,7 @@ def seal(deployment: Deployment, spec: CellSpec, region: str, template: str, *, 
         admin.execute(
             sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false IS_TEMPLATE true").format(database)
         )
-        admin.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
-            (spec.database,),
-        )
+        cells.end_sessions(admin, spec.database, milliseconds=5_000)
         for (name,) in admin.execute(_OLDER, (kind, template)).fetchall():
             _drop(admin, name)
         # Last: under this name it is whole.
@@ -71,6 +70,7 @@ def copy(deployment: Deployment, spec: CellSpec, region: str, template: str) -> 
             )
         )
         cells.admit(admin, spec.database)
+        transport.ensure_role(admin, deployment, spec)
     with cells.administrator(deployment, region, spec.database) as session:
         install.become_owner(session)
         with session.transaction():

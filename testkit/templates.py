@@ -14,6 +14,7 @@ from regions.topology import CellSpec
 from tenants.databases import cell_alias, close
 
 SUFFIX = "_template"
+END_MS = 300_000
 
 
 def keep(spec: CellSpec) -> None:
@@ -33,7 +34,7 @@ def put_back(spec: CellSpec) -> None:
     close(cell_alias(spec.name, region=region))
     with cells.administrator(deployment(), region) as admin:
         database = sql.Identifier(spec.database)
-        _end_sessions(admin, spec.database)
+        cells.end_sessions(admin, spec.database, milliseconds=END_MS)
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
         _copy(admin, spec.database + SUFFIX, spec.database)
         # A copy has everything but who may connect.
@@ -46,16 +47,8 @@ def _only_region(spec: CellSpec) -> str:
 
 
 def _copy(admin: cells.Connection, source: str, target: str) -> None:
-    _end_sessions(admin, source)
+    cells.end_sessions(admin, source, milliseconds=END_MS)
     names = [sql.Identifier(name) for name in (target, OWNER_ROLE, source)]
     # As files: else each page goes through the log, which every replica's sender has to read.
     words = "CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY file_copy"
     admin.execute(sql.SQL(words).format(*names))
-
-
-def _end_sessions(admin: cells.Connection, database: str) -> None:
-    """Autovacuum's, too. To copy or drop a database PostgreSQL itself waits for five seconds."""
-    admin.execute(
-        "SELECT pg_terminate_backend(pid, 300000) FROM pg_stat_activity WHERE datname = %s",
-        (database,),
-    )

@@ -15,7 +15,6 @@ from django.conf import settings
 
 from regions import cells, templates
 from regions.current import deployment
-from regions.replication import transport
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from tenants.claim import claim
 from tenants.errors import CellBusy
@@ -34,8 +33,6 @@ def copy(spec: CellSpec, region: str, progress: Progress) -> bool:
         if cells.database_exists(admin, spec.database):
             return False
     templates.copy(deployment(), spec, region, _template(spec.mode, region, progress))
-    with cells.administrator(deployment(), region) as admin:
-        transport.ensure_role(admin, deployment(), spec)
     with owner(spec, region) as connection:
         tenancy.set_key(connection, deployment().context_key(spec.name))
     return True
@@ -53,13 +50,16 @@ def _kind(mode: TenancyMode) -> str:
 
 
 def _template(mode: TenancyMode, region: str, progress: Progress) -> str:
+    name = name_of(mode)
     busy = CellBusy(f"Another process makes the template of {mode.value} cells. Try again later.")
     with cells.administrator(deployment(), region) as admin:
-        if not cells.database_exists(admin, name_of(mode)):
-            # One region after the other: the first leaves the script that the others play.
-            with claim(f"template {mode.value}", busy, patience=WAIT_SECONDS):
-                if not cells.database_exists(admin, name_of(mode)):
-                    _make(mode, region, progress)
+        if cells.database_exists(admin, name):
+            return name
+        # One region after the other: the first leaves the script that the others play, which is
+        # part of the name.
+        with claim(f"template {mode.value}", busy, patience=WAIT_SECONDS):
+            if not cells.database_exists(admin, name_of(mode)):
+                _make(mode, region, progress)
     return name_of(mode)
 
 

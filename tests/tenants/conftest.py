@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -41,6 +42,14 @@ def control(deployment: Deployment, request: pytest.FixtureRequest) -> Deploymen
     prepare_control(deployment)
     request.session.stash[PREPARED] = True
     return deployment
+
+
+@pytest.fixture
+def new_cell(control: Deployment) -> Iterator[str]:
+    """The name of a cell that the test makes, and that ends with it."""
+    name = f"w-{uuid4().hex[:8]}"
+    yield name
+    end_cell(name)
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,13 @@ from desk.models import Ticket
 from regions import cells
 from regions.deployment import CONTROL_CELL, Deployment
 from regions.errors import NoWriter
+from regions.topology import database_name
 from tenants import lifecycle
 from tenants.context import tenant_scope
 from tenants.errors import ProvisioningFailed
 from tenants.lifecycle import across_writers
 from tenants.models import Cell, Tenant
 from tenants.seams import record_for
-from testkit.control import end_cell
 from tests.tenants.conftest import HOME, silent
 
 STEPS = {"schema": ("registering", "opening its doors"), "dedicated": ("opening its doors",)}
@@ -88,46 +88,40 @@ def test_it_says_so_when_no_writer_comes(control: Deployment, monkeypatch: pytes
     lifecycle.erase(left.slug, actor="test", progress=silent)
 
 
-@pytest.fixture
-def name(control: Deployment) -> Iterator[str]:
-    name = f"w-{uuid4().hex[:8]}"
-    yield name
-    end_cell(name)
-
-
 def make_cell(name: str, gate: Gate) -> Cell:
     place = {"regions": [HOME], "policy": "active_active"}
     return lifecycle.create_cell(name, mode="shared", actor="test", progress=gate, **place)
 
 
 def database_of(control: Deployment, name: str) -> int | None:
-    database = f"cell_{name.replace('-', '_')}"
     with cells.administrator(control, HOME) as admin:
-        found = admin.execute("SELECT oid FROM pg_database WHERE datname = %s", [database])
+        found = admin.execute(
+            "SELECT oid FROM pg_database WHERE datname = %s", [database_name(name)]
+        )
         return next(iter(found.fetchone() or ()), None)
 
 
 def test_a_cell_is_gone_on_with_when_the_control_cell_has_a_writer_again(
-    control: Deployment, name: str
+    control: Deployment, new_cell: str
 ):
-    gate = Gate(control, f"replication of cell {name}", opens=True)
-    cell = make_cell(name, gate)
+    gate = Gate(control, f"replication of cell {new_cell}", opens=True)
+    cell = make_cell(new_cell, gate)
     assert (gate.shut, cell.state) == (1, Cell.State.READY)
     assert any(step.startswith("waiting for the control cell's writer") for step in gate.said)
 
 
 def test_what_is_there_of_a_cell_stays_for_who_repeats_the_command(
-    control: Deployment, name: str, monkeypatch: pytest.MonkeyPatch
+    control: Deployment, new_cell: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(across_writers, "PATIENCE_SECONDS", 0.5)
-    gate = Gate(control, f"replication of cell {name}", opens=False)
+    gate = Gate(control, f"replication of cell {new_cell}", opens=False)
     with pytest.raises(NoWriter, match="goes on where it stopped"):
-        make_cell(name, gate)
-    made = database_of(control, name)
+        make_cell(new_cell, gate)
+    made = database_of(control, new_cell)
     assert made is not None
     gate.set("infinity")
-    assert make_cell(name, Gate(control, "", opens=True)).state == Cell.State.READY
-    assert database_of(control, name) == made
+    assert make_cell(new_cell, Gate(control, "", opens=True)).state == Cell.State.READY
+    assert database_of(control, new_cell) == made
 
 
 def test_other_failures_are_not_tried_again(control: Deployment):

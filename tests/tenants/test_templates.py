@@ -23,13 +23,6 @@ from tests.tenants.conftest import HOME, MODES
 
 
 @pytest.fixture
-def name(control: Deployment) -> Iterator[str]:
-    name = f"w-{uuid4().hex[:8]}"
-    yield name
-    end_cell(name)
-
-
-@pytest.fixture
 def spare(control: Deployment) -> Iterator[str]:
     """The name of a database that is dropped in the end."""
     name = f"w{uuid4().hex[:8]}"
@@ -59,14 +52,16 @@ def structure(control: Deployment, database: str) -> list[str]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_copy_is_what_the_statements_make(control: Deployment, mode: str, name: str, spare: str):
-    make(name, mode)
+def test_a_copy_is_what_the_statements_make(
+    control: Deployment, mode: str, new_cell: str, spare: str
+):
+    make(new_cell, mode)
     spec = CellSpec(spare, TenancyMode(mode), WritePolicy.ACTIVE_ACTIVE, (HOME,))
     with cells.administrator(control, HOME) as admin:
         cells.create_database(admin, spec)
     cells.lay(control, spec, HOME)
     isolation_of(spec).prepare_cell(silent)
-    copy = structure(control, database_name(name))
+    copy = structure(control, database_name(new_cell))
     assert len(copy) > 1000
     assert copy == structure(control, spec.database)
 
@@ -92,40 +87,44 @@ def copied(control: Deployment, database: str) -> None:
 
 
 def test_a_copy_is_its_own_cells_and_the_template_nobodys(
-    control: Deployment, name: str, spare: str
+    control: Deployment, new_cell: str, spare: str
 ):
-    make(name, "shared")
-    assert identity(control, database_name(name)) == [name, control.context_key(name), 0, 1]
+    make(new_cell, "shared")
+    key = control.context_key(new_cell)
+    assert identity(control, database_name(new_cell)) == [new_cell, key, 0, 1]
     with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
         identity(control, templates.name_of(TenancyMode.SHARED))
     copied(control, database_name(spare))
     assert identity(control, database_name(spare)) == [None, None, 0, 0]
 
 
-def test_a_cell_is_finished_whose_making_ended_after_the_copy(control: Deployment, name: str):
+def test_a_cell_is_finished_whose_making_ended_after_the_copy(control: Deployment, new_cell: str):
     with cells.administrator(control, HOME) as admin:
         if not cells.database_exists(admin, templates.name_of(TenancyMode.SHARED)):
             make(other := f"w-{uuid4().hex[:8]}", "shared")
             end_cell(other)
-    copied(control, database_name(name))
-    make(name, "shared")
-    assert identity(control, database_name(name)) == [name, control.context_key(name), 0, 1]
+    copied(control, database_name(new_cell))
+    make(new_cell, "shared")
+    key = control.context_key(new_cell)
+    assert identity(control, database_name(new_cell)) == [new_cell, key, 0, 1]
 
 
-def test_shared_tables_made_by_another_script_are_another_template(control: Deployment, name: str):
+def test_shared_tables_made_by_another_script_are_another_template(
+    control: Deployment, new_cell: str
+):
     make(other := f"w-{uuid4().hex[:8]}", "shared")
     end_cell(other)
     before = templates.name_of(TenancyMode.SHARED)
     Blueprint.objects.filter(name__startswith="shared:").delete()
     blueprint._verified.clear()
-    make(name, "shared")
+    make(new_cell, "shared")
     assert templates.name_of(TenancyMode.SHARED) != before
     with cells.administrator(control, HOME) as admin:
         assert cells.database_exists(admin, templates.name_of(TenancyMode.SHARED))
         assert not cells.database_exists(admin, before)
 
 
-def test_a_template_is_made_anew_after_its_making_broke_off(control: Deployment, name: str):
+def test_a_template_is_made_anew_after_its_making_broke_off(control: Deployment, new_cell: str):
     template = templates.name_of(TenancyMode.SCHEMA)
     with cells.administrator(control, HOME) as admin:
         begun = sql.Identifier("cell__schema")
@@ -136,7 +135,7 @@ def test_a_template_is_made_anew_after_its_making_broke_off(control: Deployment,
             admin.execute(
                 sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(template), old)
             )
-    make(name)
+    make(new_cell)
     with cells.administrator(control, HOME) as admin:
         query = "SELECT datname FROM pg_database WHERE datname ~ '^(template|cell_)_schema'"
         assert admin.execute(query).fetchall() == [(template,)]
