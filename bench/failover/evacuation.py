@@ -12,7 +12,7 @@ from bench.frame import Bench, seconds_of
 KEYS = ("failover.evacuate_50_cells_s",)
 
 CELLS = 50
-RUNS = 5
+RUNS = 20
 HOME, OTHER = "eu-west", "eu-central"
 
 
@@ -24,7 +24,7 @@ def run(bench: Bench) -> None:
             if number % 10 == 0:
                 bench.say(f"{number} cells")
         _bring_home(ground, names)
-        taken = [_evacuate(ground, names) for _ in range(bench.runs(RUNS))]
+        taken = [_evacuate(bench, ground, names) for _ in range(bench.runs(RUNS))]
     bench.record(
         "failover.evacuate_50_cells_s",
         taken,
@@ -40,8 +40,9 @@ def _make(ground: Fleet, name: str) -> None:
     ground.manage("cell", "create", name, "--mode", "shared", *where)
 
 
-def _evacuate(ground: Fleet, names: list[str]) -> float:
+def _evacuate(bench: Bench, ground: Fleet, names: list[str]) -> float:
     seconds = seconds_of(lambda: ground.manage("region", "evacuate", HOME))
+    bench.say(f"evacuated in {seconds:.1f} s")
     if _writers(ground, names) != {OTHER}:
         raise RuntimeError(f"{HOME} was not evacuated")
     _bring_home(ground, names)

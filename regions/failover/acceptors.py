@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from regions.failover.gathering import Gathering, columns
 from regions.failover.link import Connection, Link
 
 
@@ -55,6 +55,9 @@ SELECT lease.release(c, h, e, s, make_interval(secs => r))
  ORDER BY c
 """
 
+# A cell, who holds it, in which epoch, who is to have it next and for how many seconds alone.
+_Release = tuple[str, str, int, str | None, float]
+
 
 class PostgresAcceptor:
     """An acceptor in a region's control database; see `replication/sql/lease.sql`. Votes have a
@@ -67,8 +70,7 @@ class PostgresAcceptor:
         self._known: list[Accepted] = []
         self._proposed: dict[str, tuple[int, int]] = {}
         self._text = "{}"
-        self._releases: list[tuple[str, str, int, str | None, float]] = []
-        self._releasing: asyncio.Task[None] | None = None
+        self._releases = Gathering(vote, _release_all)
 
     async def state(self) -> Sequence[Accepted]:
         self._vote.warm()
@@ -99,10 +101,7 @@ class PostgresAcceptor:
         self, cell: str, holder: str, epoch: int, successor: str | None, reserved: float
     ) -> None:
         """What is to be released while others are is one call: no renewal waits behind many."""
-        self._releases.append((cell, holder, epoch, successor, reserved))
-        if self._releasing is None:
-            self._releasing = asyncio.create_task(self._release_all())
-        await asyncio.shield(self._releasing)
+        await self._releases.add((cell, holder, epoch, successor, reserved))
 
     def _text_of(self, proposals: Mapping[str, tuple[int, int]]) -> str:
         """As a document. What is kept is proposed again and again, and written once."""
@@ -110,15 +109,6 @@ class PostgresAcceptor:
             self._proposed, self._text = dict(proposals), json.dumps(proposals)
         return self._text
 
-    async def _release_all(self) -> None:
-        async def work(connection: Connection) -> None:
-            releases, self._releases, self._releasing = self._releases, [], None
-            await connection.execute(
-                _RELEASE, [list(column) for column in zip(*releases, strict=True)]
-            )
 
-        try:
-            await self._vote.use(work)
-        finally:
-            if self._releasing is asyncio.current_task():  # it has not come to it
-                self._releases, self._releasing = [], None
+async def _release_all(connection: Connection, releases: Sequence[_Release]) -> None:
+    await connection.execute(_RELEASE, columns(releases))
