@@ -23,10 +23,10 @@ down:
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m infra.fleet down; \
 	else echo "Nothing to stop: there is no $(VENV)."; fi
 
-# The fleet's tests measure how long things take: they have the machine to themselves.
+# The fleets' tests measure how long things take: there are two fleets, and nothing else.
 test: lint
 	$(BIN)/python -m pytest -n 4 -m "not fleet"
-	$(BIN)/python -m pytest -m fleet
+	$(BIN)/python -m pytest -n 2 -m fleet
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench $(AREAS) $(BENCH)

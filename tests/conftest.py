@@ -1,7 +1,8 @@
 """Fixtures that the whole suite shares, and its order: pure, then PostgreSQL, then fleet.
 
-With `-n 4` each of four processes runs one part, in the same order as without: tests share tenants
-and servers, and an order that changed from run to run would bring failures that nobody can repeat.
+With `-n 4`, and with `-n 2` for those of the fleet, each process runs one part, in the same order
+as without: tests share tenants and servers, and an order that changed from run to run would bring
+failures that nobody can repeat.
 """
 
 from __future__ import annotations
@@ -21,8 +22,13 @@ pytest_plugins = ["pytester", "testkit.plugin"]
 ORDER = {"postgres": 1, "fleet": 2}
 # Whatever else there is belongs to the last.
 PARTS = {
+    "faults": re.compile(
+        r"tests/fleet/test_(under_fire|two_operators|killed|limits|policy|tasks)\.py"
+    ),
+    "fleet": re.compile(r"tests/fleet/.+"),
     "moving": re.compile(
-        r"tests/tenants/test_(move|conflicts|verify|cell_regions)\w*\.py|tests/(compat|faults)/.+"
+        r"tests/tenants/test_(move|conflicts|verify|cell_regions)\w*\.py"
+        r"|tests/(compat|faults|regions/failover)/.+"
     ),
     "tenants": re.compile(r"tests/tenants/\w+\.py"),
     "packages": re.compile(r"tests/tenants/\w+/.+"),
@@ -37,7 +43,7 @@ settings.load_profile("suite")
 
 
 class Parts(LoadScopeScheduling):
-    """For `-n 4`: each worker has one part, from beginning to end."""
+    """Each worker has one part, from beginning to end."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]

@@ -50,6 +50,9 @@ UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Meridian",
     "SITE_HEADER": "Meridian",
     "SITE_SYMBOL": "language",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("console/icon.svg")}
+    ],
     "SITE_URL": None,
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,

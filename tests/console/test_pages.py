@@ -6,6 +6,7 @@ import re
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.staticfiles import finders
 from django.test import Client
 from django.urls import reverse
 
@@ -47,6 +48,13 @@ def test_every_page_is_served_and_asks_for_nothing_from_another_host(
     assert not re.search(r'(?:src="|<link[^>]* href=")(?:https?:)?//', html)
     for password in registry.secrets.passwords.values():
         assert password not in html
+
+
+def test_every_file_that_a_page_names_is_there_and_its_icon_is_one(operator: Client) -> None:
+    html = operator.get(reverse("console:index")).content.decode()
+    named = set(re.findall(r'(?:src|href)="/static/([^"?#]+)', html))
+    assert [path for path in named if finders.find(path) is None] == []
+    assert re.search(r'<link rel="icon" href="/static/console/icon.svg"', html)
 
 
 @pytest.mark.parametrize(("page", "arguments"), READ_ONLY)
