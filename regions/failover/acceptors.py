@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from regions.failover.gathering import Gathering, columns
+from regions.failover.gathering import columns, written
 from regions.failover.link import Connection, Link
 
 
@@ -70,7 +70,7 @@ class PostgresAcceptor:
         self._known: list[Accepted] = []
         self._proposed: dict[str, tuple[int, int]] = {}
         self._text = "{}"
-        self._releases = Gathering(vote, _release_all)
+        self._releases = written(vote, _release_all)
 
     async def state(self) -> Sequence[Accepted]:
         self._vote.warm()

@@ -1,54 +1,63 @@
-"""Many small writes over one link as few calls: what comes while one waits goes with the next.
+"""Much that is small as little that is large: what comes while a call waits goes with the next.
 
-Fifty cells that move at once have two hundred things to say. One after the other, each waiting for
-its commit, they would keep a link busy for longer than any of them may wait for its turn.
+Guarantees that nobody waits for more than two calls: the one under way, and the one that all who
+came meanwhile share. Fifty cells that move at once have leases to renew and to let go and two
+hundred things to write down: one after the other, the last of them would be too late.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar
 
 from regions.failover.link import Connection, Link
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+Take = Callable[[], list[Item]]
 
 
 class Gathering(Generic[Item, Answer]):
-    """`work` does what was gathered, in the order in which it came, in one call."""
+    """`call` is given what takes all that was gathered, in the order in which it came: to be
+    called once it is its turn, because until then more may come."""
 
-    def __init__(
-        self,
-        link: Link,
-        work: Callable[[Connection, Sequence[Item]], Coroutine[Any, Any, Answer]],
-    ) -> None:
-        self._link = link
-        self._work = work
+    def __init__(self, call: Callable[[Take[Item]], Coroutine[Any, Any, Answer]]) -> None:
+        self._call = call
         self._items: list[Item] = []
-        self._call: asyncio.Task[Answer] | None = None
+        self._next: asyncio.Task[Answer] | None = None
 
-    async def add(self, item: Item) -> Answer:
-        """The answer to the call that had it. What one waiter's end stops is not the others' call.
-        Raises Unreachable, or the database's own error: to all whose item was in that call."""
-        self._items.append(item)
-        if self._call is None:
-            self._call = asyncio.create_task(self._do_all())
+    async def add(self, *items: Item) -> Answer:
+        """The answer to the call that had them. What one waiter's end stops is not the others'
+        call. Raises what the call raises: to all whose items it had."""
+        self._items += items
+        if self._next is None:
+            self._next = asyncio.create_task(self._do_all())
             # Whoever waited may be gone.
-            self._call.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        return await asyncio.shield(self._call)
+            self._next.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        return await asyncio.shield(self._next)
 
     async def _do_all(self) -> Answer:
-        async def work(connection: Connection) -> Answer:
-            items, self._items, self._call = self._items, [], None
-            return await self._work(connection, items)
+        def take() -> list[Item]:
+            items, self._items, self._next = self._items, [], None
+            return items
 
         try:
-            return await self._link.use(work)
+            return await self._call(take)
         finally:
-            if self._call is asyncio.current_task():  # it has not come to it
-                self._items, self._call = [], None
+            if self._next is asyncio.current_task():  # it has not come to it
+                take()
+
+
+def written(
+    link: Link, work: Callable[[Connection, list[Item]], Coroutine[Any, Any, Answer]]
+) -> Gathering[Item, Answer]:
+    """What is written over a link. Adding raises Unreachable, or the database's own error."""
+
+    async def call(take: Take[Item]) -> Answer:
+        return await link.use(lambda connection: work(connection, take()))
+
+    return Gathering(call)
 
 
 def columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:

@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 
 from regions.failover.decide import Action, Decision
-from regions.failover.gathering import Gathering, columns
+from regions.failover.gathering import columns, written
 from regions.failover.link import Connection, Link, Unreachable
 
 log = logging.getLogger("meridian.agent")
@@ -74,9 +74,9 @@ class Journal:
         self._control = control
         self._region = region
         self._said: dict[str, str] = {}
-        self._begins = Gathering(control, _begin_all)
-        self._outcomes = Gathering(control, _settle_all)
-        self._events = Gathering(control, _note_all)
+        self._begins = written(control, _begin_all)
+        self._outcomes = written(control, _settle_all)
+        self._events = written(control, _note_all)
 
     async def requests(self) -> list[Request]:
         """The open ones, the newest last. Old ones are nobody's wish any more, and are closed: an

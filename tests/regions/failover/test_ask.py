@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +19,9 @@ from regions.errors import SwitchoverFailed
 from regions.failover import ask
 from regions.failover.ask import Asking
 from regions.failover.journal import Journal, Request
-from regions.failover.link import Link
 from regions.topology import CellSpec, TenancyMode, WritePolicy
 from testkit.control import prepare_control
+from tests.regions.failover.linked import linked
 from tests.tenants.workers import until
 
 T = TypeVar("T")
@@ -73,14 +72,7 @@ class Agent:
             return session.execute(query, (self._cell,)).fetchall()
 
     def _do(self, work: Callable[[Journal], Coroutine[Any, Any, T]]) -> T:
-        async def run() -> T:
-            link = Link("control", self._dsn, timeout=LONG)
-            try:
-                return await work(Journal(link, HERE))
-            finally:
-                await link.close()
-
-        return asyncio.run(run())
+        return linked(self._dsn, lambda link: work(Journal(link, HERE)))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,12 +11,11 @@ import psycopg
 import pytest
 
 from infra.fleet.plan import deployment_document
-from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment, parse
+from regions.deployment import parse
 from regions.errors import DeploymentError
 from regions.failover import forgetting
 from regions.failover.forgetting import NEWEST, forget_old
-from regions.failover.link import Link
-from testkit.control import prepare_control
+from tests.regions.failover.linked import linked
 from tests.settings import TEST_PLAN
 
 SECRETS = {"passwords": {}, "master_key": "00", "operator_password": "x"}
@@ -33,20 +31,6 @@ VALUES (%s, 'much', 'eu-west', 'take', %s, now() - %s)
 """
 
 
-@pytest.fixture(scope="module")
-def dsn(deployment: Deployment) -> str:
-    prepare_control(deployment)
-    return deployment.dsn("eu-west", CONTROL_DATABASE, AGENT_ROLE)
-
-
-@pytest.fixture
-def session(dsn: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(dsn, autocommit=True) as session:
-        yield session
-        session.execute("DELETE FROM lease.event WHERE cell = ANY (%s)", [list(CELLS)])
-        session.execute("DELETE FROM lease.request WHERE cell = ANY (%s)", [list(CELLS)])
-
-
 @pytest.fixture(params=[1000, 7])
 def batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forgetting, "MOST", request.param)
@@ -54,14 +38,7 @@ def batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def forget(dsn: str) -> None:
-    async def work() -> None:
-        control = Link("control", dsn, timeout=60.0)
-        try:
-            await forget_old(control, KEPT)
-        finally:
-            await control.close()
-
-    asyncio.run(work())
+    linked(dsn, lambda control: forget_old(control, KEPT))
 
 
 def add(session: psycopg.Connection[Any], cell: str, age: timedelta, number: int) -> None:

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
-import pytest
 
-from regions.deployment import AGENT_ROLE, CONTROL_DATABASE, Deployment
 from regions.failover.decide import Action, Decision
 from regions.failover.journal import Journal, Request
 from regions.failover.link import Link
-from testkit.control import prepare_control
+from tests.regions.failover.linked import linked
 
 HERE, THERE = "eu-west", "eu-central"
 CELLS = ("noted-a", "noted-b")
-
-
-@pytest.fixture(scope="module")
-def dsn(deployment: Deployment) -> str:
-    prepare_control(deployment)
-    return deployment.dsn(HERE, CONTROL_DATABASE, AGENT_ROLE)
-
-
-@pytest.fixture
-def session(dsn: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(dsn, autocommit=True) as session:
-        yield session
-        session.execute("DELETE FROM lease.event WHERE cell = ANY (%s)", [list(CELLS)])
-        session.execute("DELETE FROM lease.request WHERE cell = ANY (%s)", [list(CELLS)])
 
 
 def asked(session: psycopg.Connection[Any], cell: str, target: str = THERE) -> Request:
@@ -50,15 +34,11 @@ def outcomes(session: psycopg.Connection[Any]) -> dict[UUID, str | None]:
 
 
 def at_once(dsn: str, *calls: Callable[[Journal], Coroutine[Any, Any, Any]]) -> list[Any]:
-    async def run() -> list[Any]:
-        link = Link("control", dsn, timeout=60.0)
+    async def work(link: Link) -> list[Any]:
         journal = Journal(link, HERE)
-        try:
-            return await asyncio.gather(*(call(journal) for call in calls))
-        finally:
-            await link.close()
+        return await asyncio.gather(*(call(journal) for call in calls))
 
-    return asyncio.run(run())
+    return linked(dsn, work)
 
 
 def test_of_many_that_are_begun_each_is_told_whether_it_was(
