@@ -43,7 +43,7 @@ def variants(*, quick: bool) -> tuple[tuple[str, int, int], ...]:
     """(name, transactions, rows in each)"""
     size = 20 if quick else 1
     return (
-        ("single", 20_000 // size, 1),
+        ("single", 100_000 // size, 1),
         ("batch", 1_000 // size, 100),
         ("bulk", 1, 100_000 // size),
     )

@@ -14,7 +14,8 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -23,7 +24,7 @@ import psycopg
 from psycopg import ClientCursor, sql
 
 from bench.awake import awake
-from bench.frame import Bench
+from bench.frame import Bench, Pair
 from regions.deployment import APP_ROLE, OWNER_ROLE
 from tenants.backend.context import CellContext, Prefix
 from tenants.backend.cursor import TenantCursor
@@ -38,9 +39,11 @@ KEYS = tuple(PREFIX + name for name in (*SIGNED, *(f"{name}.unsigned" for name i
 TARGETS = {"count": 1.3, "list": 1.3, "get": 1.3, "insert": 1.3}
 PEER_ROLE = "bench_peer"
 TENANTS, ROWS = 1000, 1000
-# A pair takes milliseconds, in which the machine may do something else: there are many.
-BATCH, PAIRS = 40, 400
-BATCH_FULLTEXT, PAIRS_FULLTEXT = 8, 25
+# A pair takes milliseconds, in which the machine may do something else: there are many. And two
+# processes of the server differ by a twentieth as long as they live: a few pairs have theirs.
+# (statements a measurement, pairs, processes)
+RUNS = (40, 20, 20)
+FULLTEXT_RUNS = (8, 5, 5)
 MATCH = {
     "fulltext": "to_tsvector('english', body)",
     "fulltext.stored": "document",
@@ -66,34 +69,34 @@ def run(bench: Bench) -> None:
     dsn = bench.region.deployment.dsn
     database = f"cell_{tenant.cell.replace('-', '_')}"
     key = bench.region.deployment.context_key(tenant.cell)
-    with (
-        psycopg.connect(
-            dsn(bench.region.name, database, APP_ROLE), autocommit=True, cursor_factory=TenantCursor
-        ) as ours,
-        psycopg.connect(
-            dsn(bench.region.name, database, PEER_ROLE),
-            autocommit=True,
-            cursor_factory=ClientCursor,
-        ) as theirs,
-        bench.region.administrator(database) as admin,
-        tenant_scope(tenant),
-        awake(),
-    ):
-        mine, by_hand = ours.cursor(), theirs.cursor()
-        measure = partial(_measure, bench, mine, by_hand, tenant.id, keys, f"{numbers} tenants")
-        mine.context = CellContext(tenant.cell, APP_ROLE, key)
+
+    @contextmanager
+    def sessions(context: CellContext) -> Iterator[tuple[Any, Any]]:
+        """A new process of the server for each side; ours sends `context` with each statement."""
+        us, they = (dsn(bench.region.name, database, role) for role in (APP_ROLE, PEER_ROLE))
+        with (
+            psycopg.connect(us, autocommit=True, cursor_factory=TenantCursor) as one,
+            psycopg.connect(they, autocommit=True, cursor_factory=ClientCursor) as other,
+        ):
+            ours: Any = one.cursor()
+            ours.context = context
+            yield ours, other.cursor()
+
+    measure = partial(_measure, bench, tenant.id, keys, f"{numbers} tenants")
+    with bench.region.administrator(database) as admin, tenant_scope(tenant), awake():
+        signed = partial(sessions, CellContext(tenant.cell, APP_ROLE, key))
         for name in SIGNED:
             if name == "fulltext.leakproof" and bench.wants(PREFIX + name):
                 admin.execute(LEAKPROOF.format(""))
                 admin.execute("CREATE EXTENSION IF NOT EXISTS btree_gin SCHEMA pg_catalog")
                 admin.execute("CREATE INDEX ON bench_item USING gin (tenant_id, document)")
                 admin.execute("VACUUM ANALYZE bench_item")
-            measure(name)
+            measure(signed, name)
         admin.execute(LEAKPROOF.format("NOT"))
-        mine.context = Unsigned(tenant.cell, APP_ROLE, key)
+        unsigned = partial(sessions, Unsigned(tenant.cell, APP_ROLE, key))
         admin.execute(UNSIGNED_POLICY)
         for name in UNSIGNED:
-            measure(name, suffix=".unsigned")
+            measure(unsigned, name, suffix=".unsigned")
 
 
 class Unsigned(CellContext):
@@ -105,11 +108,10 @@ class Unsigned(CellContext):
 
 def _measure(
     bench: Bench,
-    ours: Any,
-    theirs: Any,
     tenant: UUID,
     keys: list[int],
     size: str,
+    sessions: Callable[[], AbstractContextManager[tuple[Any, Any]]],
     name: str,
     *,
     suffix: str = "",
@@ -117,12 +119,15 @@ def _measure(
     if not bench.wants(PREFIX + name + suffix):
         return
     fulltext = name.startswith("fulltext")
-    batch, pairs_wanted = (BATCH_FULLTEXT, PAIRS_FULLTEXT) if fulltext else (BATCH, PAIRS)
-    pairs = bench.paired(
-        pairs_wanted,
-        partial(_cost, ours, _statements(name, None, keys), batch),
-        partial(_cost, theirs, _statements(name, tenant, keys), batch),
-    )
+    batch, pairs_each, times = FULLTEXT_RUNS if fulltext else RUNS
+    pairs: list[Pair] = []
+    for _ in range(bench.runs(times)):
+        with sessions() as (ours, theirs):
+            pairs += bench.paired(
+                pairs_each,
+                partial(_cost, ours, _statements(name, None, keys), batch),
+                partial(_cost, theirs, _statements(name, tenant, keys), batch),
+            )
     bench.record_ratio(
         PREFIX + name + suffix,
         pairs,

@@ -20,7 +20,7 @@ from regions.replication.session import Session, merge_stage
 from regions.replication.shapes import KNOWN, Shape, relation_of
 from regions.replication.statements import Statements
 
-BATCH = 5_000  # entries a step; a larger source transaction is still taken whole
+BATCH = 2_000  # entries a step; a larger source transaction is still taken whole
 BATCH_ROWS = 20_000
 
 # What a step moves the watermark by, of the entries that are `taken`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ SMALL = 4  # entries a step
 
 @pytest.fixture
 def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = apply._NEXT.as_string().replace(str(apply.BATCH), str(SMALL))
+    text = re.sub(rf"\b{apply.BATCH}\b", str(SMALL), apply._NEXT.as_string())
     monkeypatch.setattr(apply, "_NEXT", sql.SQL(text))  # type: ignore[arg-type]
     monkeypatch.setattr(apply, "BATCH", SMALL)
 
