@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Whatever the shell says, what was compiled is kept: the suite starts hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help up down test bench compat faults lint clean
 

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from regions.replication import collisions, letters
 from regions.replication.session import Session, merge_stage
-from regions.replication.shapes import KNOWN, Shape, relation_of
+from regions.replication.shapes import KNOWN, NAMES, Shape, relation_of
 from regions.replication.statements import Statements
 
 BATCH = 2_000  # entries a step; a larger source transaction is still taken whole
@@ -58,15 +58,24 @@ SELECT {reached} FROM fabric.change c
 """).format(reached=_REACHED.format(taken=sql.SQL("true")))
 
 _CONTENTS = sql.SQL("""
-SELECT run.*, {known}, EXISTS (SELECT FROM fabric.tombstone g WHERE g.rel = run.rel)
-  FROM (SELECT c.rel, c.columns, bool_and(c.op = 'I'), sum(c.size),
+SELECT run.*, run.names::text[], {known},
+       EXISTS (SELECT FROM fabric.tombstone g WHERE g.rel = run.rel)
+  FROM (SELECT c.rel, {names} AS names, bool_and(c.op = 'I'), sum(c.size),
                max(c.stamp) > (SELECT fabric.horizon()) FROM fabric.change c
          WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3 AND c.op <> 'H'
-         GROUP BY c.rel, c.columns) AS run
+         GROUP BY 1, 2) AS run
   LEFT JOIN fabric.relation r USING (rel)
-""").format(known=KNOWN)
+""").format(known=KNOWN, names=NAMES)
 
-_RELATION = sql.SQL("SELECT {} FROM fabric.relation r WHERE r.rel = $1").format(KNOWN)
+_ENTRIES = sql.SQL("""
+SELECT c.arrival, c.seq, c.rel, {names}, c.size, c.stamp > (SELECT fabric.horizon())
+  FROM fabric.change c
+ WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3 AND c.op <> 'H' ORDER BY c.arrival
+""").format(names=NAMES)
+
+_RELATION = sql.SQL("""
+SELECT $2::text::text[], {} FROM (SELECT) AS one LEFT JOIN fabric.relation r ON r.rel = $1
+""").format(KNOWN)
 
 # A stamp that is too far ahead is none: it pushes no clock.
 _ADVANCE = """
@@ -149,12 +158,12 @@ def _newest(*numbers: int | None) -> int | None:
 
 async def _merge_run(session: Session, run: Run) -> None:
     contents = await session.fetch(_CONTENTS, run.bounds)
-    for rel, columns, only_new, rows, ahead, *known, buried in contents:
+    for rel, names, only_new, rows, ahead, columns, *known, buried in contents:
         if ahead:
             raise _too_far_ahead()
         shape = Shape(relation_of(rel, *known), tuple(columns))
         statements = await session.statements(shape)
-        params = (*run.bounds, rel, columns)
+        params = (*run.bounds, rel, names)
         if only_new and not buried:
             inserted = (await session.execute(statements.insert_new, params)).rowcount
             if inserted == rows and not await _has_tombstones(session, rel):
@@ -175,19 +184,13 @@ async def _apply_in_parts(session: Session, run: Run) -> int:
     """The slow way round a row that fails: everything else of the run still goes in, at once."""
     parked = 0
     async with session.connection.transaction():
-        entries = await session.fetch(
-            "SELECT c.arrival, c.seq, c.rel, c.columns, c.size, c.stamp > (SELECT fabric.horizon())"
-            "  FROM fabric.change c"
-            " WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3 AND c.op <> 'H'"
-            " ORDER BY c.arrival",
-            run.bounds,
-        )
-        for arrival, seq, rel, columns, size, ahead in entries:
+        entries = await session.fetch(_ENTRIES, run.bounds)
+        for arrival, seq, rel, names, size, ahead in entries:
             entry = replace(run, low=arrival - 1, high=arrival)
             if not ahead and await _succeeds(session, _merge_run(session, entry)) is None:
                 continue
             for place in range(1, size + 1):
-                row = (*entry.bounds, rel, columns, seq, place)
+                row = (*entry.bounds, rel, names, seq, place)
                 error = (
                     _too_far_ahead()
                     if ahead
@@ -207,9 +210,8 @@ def _too_far_ahead() -> psycopg.Error:
 
 
 async def _stage_row(session: Session, row: tuple[Any, ...]) -> Statements:
-    rel, columns = row[3], row[4]
-    found = await session.fetch(_RELATION, (rel,))
-    known = found[0] if found else (None, None, None)
+    rel, names = row[3], row[4]
+    ((columns, *known),) = await session.fetch(_RELATION, (rel, names))
     statements = await session.statements(Shape(relation_of(rel, *known), tuple(columns)))
     await session.execute(statements.stage_row, row)
     return statements

@@ -25,6 +25,8 @@ Connection = psycopg.Connection[Any]
 
 PUBLICATION = "fabric"
 SCRIPTS = ("fabric.sql", "merge.sql", "rules.sql", "sets.sql", "capture.sql", "escrow.sql")
+PUBLISHED = ("origin", "seq", "xact", "stamp", "epoch", "op", "lead", "tenant", "rel", "size",
+             "names", "rows")  # fmt: skip
 LOCK_MS = 400
 ATTEMPTS = 20
 REPLICATED = ("probe", "restored", "task", "want")  # the fabric's own tables that peers get
@@ -161,15 +163,21 @@ def grant(connection: Connection) -> None:
 
 
 def create_publication(connection: Connection) -> None:
-    """Publish the log's inserts; `arrival` is left out, so each receiver numbers its own."""
-    known = connection.execute("SELECT 1 FROM pg_publication WHERE pubname = %s", (PUBLICATION,))
-    if known.fetchone() is None:
+    """Publish the log's inserts; `arrival` is left out, so each receiver numbers its own. Each
+    entry is sent as it was published when it was written, though it was for a peer that is away."""
+    name, columns = sql.Identifier(PUBLICATION), sql.SQL(", ").join(map(sql.Identifier, PUBLISHED))
+    known = connection.execute(
+        "SELECT attnames FROM pg_publication_tables WHERE pubname = %s", (PUBLICATION,)
+    ).fetchone()
+    if known is None:
         connection.execute(
             sql.SQL(
-                "CREATE PUBLICATION {} FOR TABLE fabric.change"
-                " (origin, seq, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)"
-                " WITH (publish = 'insert')"
-            ).format(sql.Identifier(PUBLICATION))
+                "CREATE PUBLICATION {} FOR TABLE fabric.change ({}) WITH (publish = 'insert')"
+            ).format(name, columns)
+        )
+    elif set(known[0]) != set(PUBLISHED):
+        connection.execute(
+            sql.SQL("ALTER PUBLICATION {} SET TABLE fabric.change ({})").format(name, columns)
         )
 
 

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from regions.replication import collisions
 from regions.replication.session import Session
-from regions.replication.shapes import KNOWN, Shape, relation_of
+from regions.replication.shapes import KNOWN, NAMES, Shape, relation_of
 from regions.replication.statements import Statements
 
 # Letters tried again in one go: losers of a unique value last, for most of them stay what they are;
@@ -30,7 +30,7 @@ SELECT $4, hstore(written) -> coalesce(r.key, ARRAY['id']), c.origin, c.tenant,
   FROM fabric.change c
  CROSS JOIN LATERAL unnest(c.rows::{row}[]) WITH ORDINALITY AS written({columns}, _fabric_place)
   LEFT JOIN fabric.relation r ON r.rel = c.rel
- WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3 AND c.rel = $4 AND c.columns = $5
+ WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3 AND c.rel = $4 AND {written} = $5
    AND c.seq = $6 AND _fabric_place = $7
 ON CONFLICT (rel, pk, origin) DO UPDATE
    SET state = EXCLUDED.state, dead = greatest(d.dead, EXCLUDED.dead), reason = EXCLUDED.reason,
@@ -52,14 +52,15 @@ SELECT setval('fabric.clock', greatest(last_value, done.stamp::bigint >> 8)) FRO
 
 
 async def park(session: Session, row: tuple[Any, ...], error: psycopg.Error) -> None:
-    """Keep one row of the log: (origin, low, high, table, columns, number, place)."""
-    columns: list[str] = row[4]
+    """Keep one row of the log: (origin, low, high, table, columns' text, number, place)."""
+    ((columns,),) = await session.fetch("SELECT $1::text::text[]", (row[4],))
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     texts = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(c)) for c in columns)
     # Gone with the transaction that parks.
     kind = sql.Identifier("pg_temp", "letter")
     await session.execute(sql.SQL("CREATE TYPE {} AS ({})").format(kind, texts))
-    await session.execute(_PARK.format(row=kind, columns=names), (*row, reason(error)))
+    parking = _PARK.format(row=kind, columns=names, written=NAMES)
+    await session.execute(parking, (*row, reason(error)))
     await session.execute(sql.SQL("DROP TYPE {}").format(kind))
 
 

@@ -56,6 +56,9 @@ class Relation:
         return {column.name: column for column in self.columns if not column.generated}
 
 
+# The columns of whoever wrote an entry c, as a text. An earlier version's entries have an array.
+NAMES = sql.SQL("coalesce(c.names, c.columns::text)")
+
 # As one value: Column's fields in its order. A relation is named r.
 _COLUMNS = sql.SQL("""
 SELECT jsonb_agg(jsonb_build_array(attname, format_type(atttypid, atttypmod), attgenerated <> '',

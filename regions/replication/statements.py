@@ -5,7 +5,7 @@ deletion if it was deleted (`_fabric_dead`), and the stamps that the origin's fi
 the fields that they changed (`_fabric_based`; null: it wrote all of them).
 
 Parameters of what reads a run of the log: $1 origin, $2 after arrival, $3 up to arrival, $4 table,
-$5 the writer's columns; of one row, also $6 the entry's number and $7 the row's place in it.
+$5 the text of the writer's columns; of one row, also $6 the entry's number and $7 its place in it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from psycopg import sql
 
 from regions.replication.capture import HIDDEN_COLUMNS
 from regions.replication.merging import joined_up, listed, merge_into, texts
-from regions.replication.shapes import Shape
+from regions.replication.shapes import NAMES, Shape
 
 Statement = sql.Composed
 
 _RUN = """
   FROM fabric.change c CROSS JOIN LATERAL unnest(c.rows::{row}[]) {ordinality}
  WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3
-   AND c.rel = $4 AND c.columns = $5"""
+   AND c.rel = $4 AND {names} = $5"""
 
 # Where the origin only inserted, each row is there once, and nobody had it before.
 _INSERT_NEW = sql.SQL(
@@ -148,6 +148,7 @@ class Statements:
             "stage_pk": sql.SQL("ARRAY[{}]").format(
                 joined_up(sql.SQL("format('%s', s.{})").format(sql.Identifier(c)) for c in key)
             ),
+            "names": NAMES,
             "unheard": _UNHEARD,
             "meta": texts(("_fabric_based", "_fabric_dead", "_fabric_tenant")),
         }

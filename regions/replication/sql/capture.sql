@@ -255,18 +255,19 @@ DECLARE
     number bigint := nextval('fabric.change_seq');
 BEGIN
     INSERT INTO fabric.change (origin, seq, arrival, xact, stamp, epoch, op, lead, tenant, rel, size,
-                               columns, rows)
+                               names, rows)
     VALUES (mine & 255, number, number, pg_current_xact_id(), log_rows.stamp, log_rows.epoch,
             operation, log_rows.lead, log_rows.tenant, here, cardinality(docs),
             ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a    -- columns_of costs more
                    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
-                   ORDER BY a.attnum), docs);
+                   ORDER BY a.attnum)::text, docs);
 END $$;
 
 -- The columns of the table at hand, which is whichever the asker has set. The planner is told that they
 -- never change, so that they become part of a plan. Only for queries that read a table's rows: their
 -- plans are made anew when the table is altered, or they could not be carried out.
-CREATE OR REPLACE FUNCTION fabric.columns_at_hand() RETURNS text[] LANGUAGE plpgsql IMMUTABLE AS $$
+DROP FUNCTION IF EXISTS fabric.columns_at_hand();
+CREATE OR REPLACE FUNCTION fabric.names_at_hand() RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
     RETURN fabric.columns_of(pg_catalog.currval('fabric.at_hand')::oid);
 END $$;
@@ -300,12 +301,12 @@ DECLARE
     latest bigint;
 BEGIN
     INSERT INTO fabric.change AS c (origin, seq, arrival, xact, stamp, epoch, op, lead, tenant, rel,
-                                    size, columns, rows)
+                                    size, names, rows)
     SELECT own.mine & 255, own.number, own.number, pg_current_xact_id(), _fabric_row._stamp,
            own.epoch, capture_write.tg_op::"char", true,
            coalesce(own.tenant, tenant_id::text::uuid),
            concat(capture_write.tg_table_schema, '.', capture_write.tg_table_name), 1,
-           fabric.columns_at_hand(),
+           fabric.names_at_hand(),
            ARRAY[CASE WHEN own.usual THEN _fabric_row::text ELSE fabric.text_of(_fabric_row) END]
       FROM fresh AS _fabric_row
      WHERE NOT EXISTS (SELECT FROM fresh OFFSET 1)
@@ -404,9 +405,9 @@ BEGIN
         ON CONFLICT (rel, pk) DO UPDATE SET stamp = EXCLUDED.stamp, state = EXCLUDED.state
     )
     INSERT INTO fabric.change (origin, seq, arrival, xact, stamp, epoch, op, lead, tenant, rel, size,
-                               columns, rows)
+                               names, rows)
     SELECT txn.stamp & 255, seq, seq, txn.xact, dead, txn.epoch, 'D', row_number() OVER () = 1, tenant,
-           here, size, columns, docs
+           here, size, columns::text, docs
       FROM (SELECT nextval('fabric.change_seq') AS seq, tenant, count(*) AS size,
                    array_agg(doc) AS docs
               FROM (SELECT doc, tenant,

@@ -228,9 +228,9 @@ BEGIN
                 SET _fields = jsonb_set(coalesce(_fields, ''{}''), ARRAY[$2], $3)
               WHERE %s RETURNING _fabric_row::text AS doc, _stamp AS stamp, hstore(_fabric_row) AS state)
          INSERT INTO fabric.change
-                (origin, seq, arrival, xact, stamp, epoch, op, lead, tenant, rel, size, columns, rows)
+                (origin, seq, arrival, xact, stamp, epoch, op, lead, tenant, rel, size, names, rows)
          SELECT $4, number, number, pg_current_xact_id(), stamp, $5, ''U'', true,
-                coalesce($6, (state -> ''tenant_id'')::uuid), $7, 1, fabric.columns_of($8), ARRAY[doc]
+                coalesce($6, (state -> ''tenant_id'')::uuid), $7, 1, fabric.columns_of($8)::text, ARRAY[doc]
            FROM changed, nextval(''fabric.change_seq'') AS number', relation, matching)
       USING wanted.pk, wanted.field, state, here::smallint, gate.epoch, fabric.tenant_of(relation),
             wanted.rel, relation;

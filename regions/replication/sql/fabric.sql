@@ -71,10 +71,13 @@ CREATE TABLE IF NOT EXISTS fabric.change (
     tenant uuid,
     rel text,
     size integer NOT NULL DEFAULT 0,
-    columns text[],             -- of the writer's table, in its order
+    columns text[],             -- what an earlier version has in the place of `names`
     rows text[],
     arrival bigint
 );
+-- The columns of the writer's table, in its order, as the text of an array: one value to send and to
+-- receive, not one for each column.
+ALTER TABLE fabric.change ADD COLUMN IF NOT EXISTS names text;
 DO $$ BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'state' AND NOT attisdropped
                   AND attrelid = 'fabric.change'::pg_catalog.regclass) THEN

@@ -21,6 +21,7 @@ from psycopg.types.json import Jsonb
 from regions.errors import NotSettled
 from regions.replication.housekeeping import BEAT
 from regions.replication.session import Session
+from regions.replication.shapes import NAMES
 from regions.replication.verification.asking import everywhere, soon
 from regions.replication.verification.tables import Table
 
@@ -29,15 +30,16 @@ Key = tuple[str, ...]
 
 PAUSE_SECONDS = 0.01
 
-_SHAPES = """
-SELECT DISTINCT columns FROM fabric.change c
- WHERE c.rel = $1 AND NOT pg_visible_in_snapshot(c.xact, ($2 ->> c.origin::text)::pg_snapshot)
-"""
+_SHAPES = sql.SQL("""
+SELECT names, names::text[]
+  FROM (SELECT DISTINCT {names} AS names FROM fabric.change c WHERE c.rel = $1
+           AND NOT pg_visible_in_snapshot(c.xact, ($2 ->> c.origin::text)::pg_snapshot)) AS found
+""").format(names=NAMES)
 
 _TOUCHED = sql.SQL("""
 SELECT DISTINCT hstore(_fabric_written) -> {key}::text[] FROM fabric.change c
  CROSS JOIN LATERAL unnest(c.rows::{row}[]) AS _fabric_written({columns})
- WHERE c.rel = $1 AND c.columns = $3
+ WHERE c.rel = $1 AND {names} = $3
    AND NOT pg_visible_in_snapshot(c.xact, ($2 ->> c.origin::text)::pg_snapshot)
 """)
 
@@ -60,7 +62,7 @@ class Cut:
     async def _touched_in(self, session: Session, table: Table) -> set[Key]:
         keys: set[Key] = set()
         params = (table.name, Jsonb(dict(self.marks)))
-        for (columns,) in await session.fetch(_SHAPES, params):
+        for names, columns in await session.fetch(_SHAPES, params):
             # Gone when the snapshot is: nothing of this is committed.
             kind = sql.Identifier("pg_temp", f"_fabric_touched_{abs(hash(tuple(columns)))}")
             texts = sql.SQL(", ").join(
@@ -70,10 +72,11 @@ class Cut:
             rows = await session.fetch(
                 _TOUCHED.format(
                     key=sql.Literal(list(table.relation.key)),
+                    names=NAMES,
                     row=kind,
                     columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
                 ),
-                (*params, columns),
+                (*params, names),
             )
             await session.execute(sql.SQL("DROP TYPE {}").format(kind))
             keys |= {tuple(pk) for (pk,) in rows}

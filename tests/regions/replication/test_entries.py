@@ -15,7 +15,8 @@ from tests.regions.replication.mesh import Mesh
 EU, DE, US = ("eu-west", "eu-central", "us-east")
 HIDDEN = ["_born", "_stamp", "_fields", "_base"]
 NEWEST = (
-    "SELECT op, tenant, columns, rows FROM fabric.change WHERE rel = %s ORDER BY seq DESC LIMIT %s"
+    "SELECT op, tenant, names::text[], rows FROM fabric.change WHERE rel = %s"
+    " ORDER BY seq DESC LIMIT %s"
 )
 
 # As the variables of the function that captures are called, and what else it names.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from regions.replication import capture, captured, letters
+from regions.replication import capture, captured, install, letters, transport
 from tests.regions.replication.mesh import Mesh
 
 EU, DE, US = "eu-west", "eu-central", "us-east"
@@ -96,3 +98,58 @@ def test_attaching_again_changes_nothing_and_a_new_column_only_what_knows_it(mes
     session.execute("ALTER TABLE note ADD COLUMN mood text")
     found = capture.lacking(captured.read_captured(session, "public"), "public", tenant="")
     assert [statement.split()[:3] for statement in found] == [["INSERT", "INTO", "fabric.relation"]]
+
+
+# What puts rows into the log: how it names their columns, and how it did.
+WRITES = {
+    "capture_write": ("fabric.names_at_hand()", "fabric.names_at_hand()::text[]"),
+    "log_rows": ("a.attnum)::text", "a.attnum)"),
+}
+
+
+@pytest.fixture
+def earlier(mesh: Mesh) -> Iterator[None]:
+    """A writer whose entries have an array where this version's have its text."""
+    published = ", ".join(install.PUBLISHED).replace("names", "columns")
+    with mesh.administrator(EU) as admin:
+        definition = "SELECT pg_get_functiondef(%s::regproc)"
+        for name, (now, then) in WRITES.items():
+            ((ours,),) = admin.execute(definition, (f"fabric.{name}",)).fetchall()
+            assert ours.count("names, rows)") == ours.count(now) == 1
+            theirs = ours.replace("names, rows)", "columns, rows)").replace(now, then)
+            admin.execute(theirs)
+        admin.execute(f"ALTER PUBLICATION fabric SET TABLE fabric.change ({published})".encode())
+    yield
+    lay(mesh)
+
+
+def lay(mesh: Mesh) -> None:
+    with mesh.administrator(EU) as admin:
+        install.become_owner(admin)
+        install.in_one_go(admin, lambda: install.lay(admin))
+
+
+def test_what_an_earlier_version_wrote_for_a_peer_that_is_away_arrives_after_an_upgrade(
+    mesh: Mesh, earlier: None
+) -> None:
+    name = transport.subscription_name(mesh.spec, EU)
+    with mesh.administrator(US) as admin:
+        admin.execute(f"ALTER SUBSCRIPTION {name} DISABLE".encode())
+    mesh.write(EU, "INSERT INTO note (id, title) VALUES (5, 'earlier'), (6, 'at that time')")
+    mesh.write(EU, "UPDATE note SET title = 'then' WHERE id = 5")
+    lay(mesh)
+    mesh.write(EU, "UPDATE note SET body = 'now' WHERE id = 5")
+    mesh.write(EU, "UPDATE note SET votes = 1 WHERE id = 6")
+    kinds = "SELECT columns IS NULL, names IS NULL FROM fabric.change WHERE rel IS NOT NULL"
+    theirs, ours = (False, True), (True, False)
+    assert mesh.rows(EU, f"{kinds} ORDER BY seq")[-4:] == [theirs, theirs, ours, ours]
+    with mesh.administrator(US) as admin:
+        admin.execute(f"ALTER SUBSCRIPTION {name} ENABLE".encode())
+    mesh.settle()
+    assert mesh.rows(US, f"{kinds} ORDER BY arrival")[-4:] == [theirs, theirs, ours, ours]
+    assert mesh.rows(US, "SELECT title, body, votes FROM note ORDER BY id") == [
+        ("then", "now", 0),
+        ("at that time", None, 1),
+    ]
+    mesh.assert_equal()
+    assert mesh.parked() == []
