@@ -68,14 +68,13 @@ SELECT run.*, run.names::text[], {known},
 """).format(known=KNOWN, names=NAMES)
 
 _ENTRIES = sql.SQL("""
-SELECT c.arrival, c.seq, c.rel, {names}, c.size, c.stamp > (SELECT fabric.horizon())
+SELECT c.arrival, c.seq, c.rel, {names}, {names}::text[], c.size,
+       c.stamp > (SELECT fabric.horizon())
   FROM fabric.change c
  WHERE c.origin = $1 AND c.arrival > $2 AND c.arrival <= $3 AND c.op <> 'H' ORDER BY c.arrival
 """).format(names=NAMES)
 
-_RELATION = sql.SQL("""
-SELECT $2::text::text[], {} FROM (SELECT) AS one LEFT JOIN fabric.relation r ON r.rel = $1
-""").format(KNOWN)
+_RELATION = sql.SQL("SELECT {} FROM fabric.relation r WHERE r.rel = $1").format(KNOWN)
 
 # A stamp that is too far ahead is none: it pushes no clock.
 _ADVANCE = """
@@ -185,7 +184,7 @@ async def _apply_in_parts(session: Session, run: Run) -> int:
     parked = 0
     async with session.connection.transaction():
         entries = await session.fetch(_ENTRIES, run.bounds)
-        for arrival, seq, rel, names, size, ahead in entries:
+        for arrival, seq, rel, names, columns, size, ahead in entries:
             entry = replace(run, low=arrival - 1, high=arrival)
             if not ahead and await _succeeds(session, _merge_run(session, entry)) is None:
                 continue
@@ -194,10 +193,10 @@ async def _apply_in_parts(session: Session, run: Run) -> int:
                 error = (
                     _too_far_ahead()
                     if ahead
-                    else await collisions.place(session, partial(_stage_row, session, row))
+                    else await collisions.place(session, partial(_stage_row, session, row, columns))
                 )
                 if error is not None:
-                    await letters.park(session, row, error)
+                    await letters.park(session, row, columns, error)
                     parked += 1
         await session.execute(_ADVANCE, run.reached)
     return parked
@@ -209,9 +208,10 @@ def _too_far_ahead() -> psycopg.Error:
     )
 
 
-async def _stage_row(session: Session, row: tuple[Any, ...]) -> Statements:
-    rel, names = row[3], row[4]
-    ((columns, *known),) = await session.fetch(_RELATION, (rel, names))
+async def _stage_row(session: Session, row: tuple[Any, ...], columns: list[str]) -> Statements:
+    rel = row[3]
+    found = await session.fetch(_RELATION, (rel,))
+    known = found[0] if found else (None, None, None)
     statements = await session.statements(Shape(relation_of(rel, *known), tuple(columns)))
     await session.execute(statements.stage_row, row)
     return statements

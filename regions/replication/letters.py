@@ -51,9 +51,10 @@ SELECT setval('fabric.clock', greatest(last_value, done.stamp::bigint >> 8)) FRO
 """
 
 
-async def park(session: Session, row: tuple[Any, ...], error: psycopg.Error) -> None:
-    """Keep one row of the log: (origin, low, high, table, columns' text, number, place)."""
-    ((columns,),) = await session.fetch("SELECT $1::text::text[]", (row[4],))
+async def park(
+    session: Session, row: tuple[Any, ...], columns: list[str], error: psycopg.Error
+) -> None:
+    """Keep one row of the log: (origin, low, high, table, text of `columns`, number, place)."""
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     texts = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(c)) for c in columns)
     # Gone with the transaction that parks.

@@ -263,10 +263,10 @@ BEGIN
                    ORDER BY a.attnum)::text, docs);
 END $$;
 
+DROP FUNCTION IF EXISTS fabric.columns_at_hand();
 -- The columns of the table at hand, which is whichever the asker has set. The planner is told that they
 -- never change, so that they become part of a plan. Only for queries that read a table's rows: their
 -- plans are made anew when the table is altered, or they could not be carried out.
-DROP FUNCTION IF EXISTS fabric.columns_at_hand();
 CREATE OR REPLACE FUNCTION fabric.names_at_hand() RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
     RETURN fabric.columns_of(pg_catalog.currval('fabric.at_hand')::oid);
