@@ -22,12 +22,12 @@ from tenants.labels import shared_labels, tenant_labels
 class TenantRouter:
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
         _check(hints)
-        return self._alias(model)
+        return self._alias(model, hints)
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
         _check(hints)
         durable.writes(model)
-        return self._alias(model)
+        return self._alias(model, hints)
 
     def allow_relation(
         self, first: models.Model, second: models.Model, **hints: Any
@@ -45,15 +45,15 @@ class TenantRouter:
             return app_label in tenant_labels()
         return app_label in shared_labels() if is_control(alias) else None
 
-    def _alias(self, model: type[models.Model]) -> str:
+    def _alias(self, model: type[models.Model], hints: dict[str, Any]) -> str:
         label = model._meta.app_label
         if label not in tenant_labels():
-            return CONTROL_ALIAS
+            return _control_alias(hints)
         tenant = current_tenant_or_none()
         if tenant is not None:
             return cell_alias(tenant.cell)
         if label in shared_labels():
-            return CONTROL_ALIAS
+            return _control_alias(hints)
         raise NoTenantError(
             f"{model._meta.label} belongs to tenants, and no tenant is in context: wrap the code "
             "in `tenant_scope(tenant)` or run it through `manage.py tenant exec`."
@@ -65,6 +65,14 @@ def _check(hints: dict[str, Any]) -> None:
     instance = hints.get("instance")
     if instance is not None:
         objects.check(instance)
+
+
+def _control_alias(hints: dict[str, Any]) -> str:
+    """Where the object was read whose related rows are asked for, or that is saved: the nearest
+    copy may be behind the one where the control cell is written, or gone with its region."""
+    instance = hints.get("instance")
+    alias: str | None = instance._state.db if instance is not None else None
+    return alias if alias and is_control(alias) else CONTROL_ALIAS
 
 
 def _cell(alias: str) -> str:

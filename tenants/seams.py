@@ -15,7 +15,7 @@ from django.conf import settings
 from regions.errors import UnknownCell
 from regions.models import Cell
 from regions.topology import CellSpec, TenancyMode, Topology, WritePolicy
-from tenants.databases import CONTROL_ALIAS
+from tenants.databases import CONTROL_ALIAS, control_writer_alias
 from tenants.directory import Directory, DirectoryFile, TenantRecord, directory_of
 from tenants.errors import UnknownTenant
 from tenants.limits.values import resolve
@@ -83,13 +83,19 @@ def cell_spec(name: str) -> CellSpec:
             pass
     known = _specs.get(name)
     if known is None or time.monotonic() - known[0] > REGISTRY_SECONDS:
-        known = _specs[name] = (time.monotonic(), spec_for(find_cell(name)))
+        known = _specs[name] = (time.monotonic(), spec_for(find_cell(name, using=_registry())))
     return known[1]
+
+
+def _registry() -> str:
+    """The alias where the registry is read: a region's process asks its own copy. An operator's
+    command may outlast the region where it began."""
+    return control_writer_alias() if settings.MERIDIAN_REGION is None else CONTROL_ALIAS
 
 
 def all_specs() -> list[CellSpec]:
     """Every cell that the registry calls ready."""
-    cells = Cell.objects.using(CONTROL_ALIAS).prefetch_related("replicas")
+    cells = Cell.objects.using(_registry()).prefetch_related("replicas")
     return [spec_for(cell) for cell in cells.filter(state=Cell.State.READY)]
 
 
@@ -112,7 +118,8 @@ class ControlDirectory:
     """The directory as the control database has it now, for commands that run in no region."""
 
     def current(self) -> Directory:
-        tenants = Tenant.objects.select_related("cell", "plan").prefetch_related("domains")
+        tenants = Tenant.objects.using(_registry()).select_related("cell", "plan")
+        tenants = tenants.prefetch_related("domains")
         present = tenants.exclude(state=Tenant.State.ERASED)
         return directory_of([record_for(tenant) for tenant in present])
 

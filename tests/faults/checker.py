@@ -20,12 +20,14 @@ SHOWN = 5
 class Observed:
     """What was seen while it ran and until it was quiet: torn transactions, looks at which a third
     region's word was ahead of a transaction's other half, directed pairs that did not catch up once
-    everything was mended, seconds from acknowledgement to arrival elsewhere."""
+    everything was mended, seconds from acknowledgement to arrival elsewhere, changes of the cell's
+    regions that were never carried out."""
 
     torn: Sequence[str] = ()
     early: int = 0
     stalls: Sequence[str] = ()
     delays: Sequence[float] = ()
+    undone: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Verdict:
     wrong: list[str]
     torn: list[str]
     stalls: list[str]
+    undone: list[str]
     early: int
     p50: float
     p99: float
@@ -49,7 +52,8 @@ class Verdict:
 
     @property
     def faults(self) -> list[str]:
-        return [*self.silent, *self.differences, *self.wrong, *self.torn, *self.stalls]
+        lost = [*self.silent, *self.differences, *self.wrong, *self.torn]
+        return [*lost, *self.stalls, *self.undone]
 
 
 def check(
@@ -85,6 +89,7 @@ def check(
         wrong=list(wrong),
         torn=list(observed.torn),
         stalls=list(observed.stalls),
+        undone=list(observed.undone),
         early=observed.early,
         p50=delays[len(delays) // 2] if delays else 0.0,
         p99=delays[len(delays) * 99 // 100] if delays else 0.0,

@@ -50,11 +50,13 @@ class Broken(Protocol):
 
 
 class Nemesis(threading.Thread):
-    """Works off the schedule; `mend_all` leaves nothing broken. `failures` are of its own."""
+    """Works off the schedule; `mend_all` leaves nothing broken. `failures` are of its own. Those of
+    them that are `undone` fail the run: regions can be changed whatever else is wrong."""
 
     def __init__(self, ground: Broken, schedule: Sequence[Fault], began: float) -> None:
         super().__init__(daemon=True)
         self.failures: list[str] = []
+        self.undone: list[str] = []
         self._ground = ground
         self._world = ground.world
         self._columns: list[str] = []
@@ -83,6 +85,8 @@ class Nemesis(threading.Thread):
             except (psycopg.Error, OSError, DatabaseError, TenantsError, RegionsError) as error:
                 # Its target is down: another fault got there first.
                 self.failures.append(f"{fault}: {str(error).splitlines()[0]}")
+                if fault.kind in LIVES:
+                    self.undone.append(f"not done: {self.failures[-1]}")
 
     def mend_all(self) -> None:
         """Everything runs, every link is whole, every clock is right."""

@@ -56,6 +56,7 @@ class Line:
             "wrong": len(verdict.wrong),
             "torn": len(verdict.torn),
             "stalls": len(verdict.stalls),
+            "undone": len(verdict.undone),
             "early": verdict.early,
         }
 

@@ -91,6 +91,7 @@ def run(
         torn=sorted(_each(watch.torn for watch in watches)),
         early=sum(watch.early for watch in watches),
         stalls=stalls,
+        undone=nemesis.undone,
         delays=list(_each(watch.delays(history) for watch in watches)),
     )
     verdict = check(history, *ground.readings(), named, observed)

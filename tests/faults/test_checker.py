@@ -252,8 +252,8 @@ def test_a_reply_without_its_topic_and_a_deleted_one_that_is_there_are_found() -
     assert f"families 1: {reply.value} was deleted, and is there" in zombie.wrong
 
 
-def test_torn_transactions_and_stalls_fail_a_run() -> None:
-    for observed in (Observed(torn=["half"]), Observed(stalls=["nothing moves"])):
+def test_torn_transactions_stalls_and_what_was_not_done_fail_a_run() -> None:
+    for observed in (Observed(torn=["half"]), Observed(stalls=["none"]), Observed(undone=["no"])):
         assert not check(HISTORY, replicas(LATER, SEEN), [], WORKLOADS, observed).passed
 
 
