@@ -10,6 +10,7 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from regions.deployment import APP_ROLE, CONTROL_DATABASE
+from tenants import seams
 from tenants.databases import CONTROL_ALIAS, register
 from tenants.models import Cell, Domain, Tenant
 from tenants.seams import find_cell, find_tenant, record_for, spec_for
@@ -55,6 +56,16 @@ def test_what_is_written_by_way_of_it(slug: str, nothing_nearby: None):
     assert Domain.objects.using(ELSEWHERE).get(host=domain.host).primary
     domain.delete()
     assert not tenant.domains.filter(host="elsewhere.example").exists()
+
+
+def test_what_a_process_of_no_region_asks(
+    slug: str, nothing_nearby: None, settings, monkeypatch: pytest.MonkeyPatch
+):
+    settings.MERIDIAN_REGION = None
+    monkeypatch.setattr(seams, "control_writer_alias", lambda: ELSEWHERE)
+    monkeypatch.setattr(seams, "_specs", {})
+    record = seams.local_directory().current().by_slug[slug]
+    assert seams.cell_spec(record.cell) in seams.all_specs()
 
 
 def test_what_was_read_nearby_stays_there(slug: str):
